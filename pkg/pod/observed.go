@@ -1,0 +1,178 @@
+package pod
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Ref names one pod for ever: a pod recreated under the same name has another
+// UID and is another pod.
+type Ref struct {
+	UID       types.UID
+	Namespace string
+	Name      string
+}
+
+// RefOf returns the Ref of a pod object.
+func RefOf(p *corev1.Pod) Ref {
+	return Ref{UID: p.UID, Namespace: p.Namespace, Name: p.Name}
+}
+
+// Observed is what a node knows about one pod at one instant. The agent makes
+// it anew before each Plan; nothing in it outlives that call.
+type Observed struct {
+	// Sandbox is nil where none exists.
+	Sandbox *Sandbox
+	// VolumesReady says that every volume of the pod is mounted or written.
+	VolumesReady bool
+	// VolumesPresent says that something of the pod's volumes or directory
+	// is on the disk, ready or not, and so has to be removed with the pod.
+	VolumesPresent bool
+	// Attempts are all attempts of all containers that the runtime knows,
+	// in any order.
+	Attempts []Attempt
+	// Images are the images present on the node, by the reference that a
+	// container of this pod names. An absent key: not present.
+	Images map[string]Image
+	// InFlight are the steps that are being carried out now. Plan does not
+	// ask for them again.
+	InFlight map[StepID]Flight
+	// Failures are the steps whose last execution failed, with how often in
+	// a row. They live in the agent's memory only and are forgotten with a
+	// success, or with the agent.
+	Failures map[StepID]Failure
+	// Stops tells when this agent first sent the stop signal to an attempt,
+	// by attempt ID.
+	Stops map[string]time.Time
+	// Node is what the status says about the node.
+	Node Node
+	// Evicted is set when the node itself, or its admission, ends the pod:
+	// reason and message of the Failed phase. Nil otherwise.
+	Evicted *Eviction
+}
+
+// Node is the part of a node that a pod's status repeats.
+type Node struct {
+	HostIPs []string
+}
+
+// Eviction is why a node ends a pod for good.
+type Eviction struct {
+	Reason  string
+	Message string
+}
+
+// Sandbox is what the containers of a pod share: namespaces, an IPC mount, a
+// cgroup, a network attachment.
+type Sandbox struct {
+	// Namespaces holds the paths of the pinned namespaces.
+	Namespaces Namespaces
+	// ShmPath is the directory mounted at /dev/shm of every container.
+	ShmPath string
+	// CgroupParent is the pod's cgroup in the form the runtime's driver
+	// wants: a path for cgroupfs, a slice name for systemd.
+	CgroupParent string
+	// Attached says that CNI ADD succeeded; IPs are its result.
+	Attached bool
+	IPs      []string
+	// Stale says that the sandbox can serve no new container: it is of an
+	// earlier boot, or a part of it has gone. It has to be removed and made
+	// anew.
+	Stale     bool
+	CreatedAt time.Time
+}
+
+// Namespaces are paths of pinned namespaces; an empty path means the host's.
+type Namespaces struct {
+	Net, IPC, UTS string
+}
+
+// Image is an image that is present and unpacked on the node.
+type Image struct {
+	// Name is the reference in the runtime's normal form.
+	Name string
+	// ID is what containerStatuses[].imageID shows: the repository digest
+	// where there is one, else the config digest.
+	ID string
+	// Size in bytes, compressed, as the store has it.
+	Size int64
+}
+
+// AttemptState is where an attempt stands.
+type AttemptState int
+
+// The states, in the order in which they follow each other.
+const (
+	// AttemptCreated: the process exists and has not been started.
+	AttemptCreated AttemptState = iota
+	// AttemptRunning: started and not known to have ended.
+	AttemptRunning
+	// AttemptExited: ended; the exit is recorded and its task is gone.
+	AttemptExited
+)
+
+// Attempt is one numbered, immutable try at running a container.
+type Attempt struct {
+	Pod       Ref
+	Container string
+	Init      bool
+	// Number counts from 0; the highest one of a container is its
+	// restartCount.
+	Number int
+	// Streak is how many restarts in a row the back-off counts, this one
+	// included: 0 for a first attempt, and again after the container has run
+	// for long enough.
+	Streak int
+	// ID is the runtime's name of the attempt.
+	ID       string
+	SpecHash string
+	// ImageName is the reference as the spec had it; ImageID as in Image.
+	ImageName string
+	ImageID   string
+	State     AttemptState
+	CreatedAt time.Time
+	StartedAt time.Time
+	// Exit is set where State is AttemptExited.
+	Exit *Exit
+	// PID is the init process in the host's PID namespace while the attempt
+	// is created or running, else 0.
+	PID int
+}
+
+// Exit is how an attempt ended.
+type Exit struct {
+	Code int
+	// Signal is the number of the signal that ended the process, or 0.
+	Signal     int
+	FinishedAt time.Time
+	// OOMKilled: the kernel killed a process of the attempt for memory.
+	OOMKilled bool
+	// Lost: nobody saw the end (a reboot, a killed shim); Code is then 137.
+	Lost bool
+	// StartError is set where the process could not be started at all.
+	StartError string
+	// Message is the termination message, read by the runtime's caller
+	// according to terminationMessagePath and -Policy.
+	Message string
+}
+
+// Flight is a step under way.
+type Flight struct {
+	Since time.Time
+	// Note is a short progress text, as of an image pull. It may be empty.
+	Note string
+}
+
+// Failure is the last failure of a step and how many there were in a row.
+type Failure struct {
+	Count int
+	At    time.Time
+	// Reason is the waiting reason or event reason it shows as, such as
+	// ErrImagePull or CreateContainerError; see the Reason constants.
+	Reason  string
+	Message string
+	// Final: trying again is useless while the spec stays as it is.
+	Final bool
+}
