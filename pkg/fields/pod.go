@@ -1,0 +1,157 @@
+package fields
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Pod returns the table of the Pod kind: its metadata and its spec.
+func Pod() *Table { return pod() }
+
+var pod = sync.OnceValue(func() *Table {
+	t, err := New(slices.Concat(
+		metadataRules(),
+		containerRules("spec.initContainers[]", true),
+		containerRules("spec.containers[]", false),
+		podSpecRules(),
+		podNamespaceRules(),
+		podSecurityRules(),
+		podSchedulingRules(),
+		volumeRules("spec.volumes[]"),
+	))
+	if err != nil {
+		// The table is a constant of the program, and tests load it.
+		panic(fmt.Errorf("table of pod fields: %w", err))
+	}
+	return t
+})
+
+// PodLeaves returns the leaf paths of a Pod's metadata and spec.
+func PodLeaves() []string {
+	return slices.Concat(
+		Leaves(reflect.TypeFor[metav1.ObjectMeta](), "metadata"),
+		Leaves(reflect.TypeFor[corev1.PodSpec](), "spec"),
+	)
+}
+
+// each makes a rule of the same state for every name below the prefix.
+func each(state State, prefix string, names ...string) []Rule {
+	rules := make([]Rule, len(names))
+	for i, name := range names {
+		rules[i] = Rule{Path: prefix + "." + name, State: state}
+	}
+	return rules
+}
+
+func honoured(path, note string) Rule { return Rule{Path: path, State: Honoured, Note: note} }
+
+func only(path, note string, values ...string) Rule {
+	return Rule{Path: path, State: Limited, Only: values, Note: note}
+}
+
+func (r Rule) later(values ...string) Rule {
+	r.Later = values
+	return r
+}
+
+func refused(path, note string) Rule { return Rule{Path: path, State: Refused, Note: note} }
+
+// refusedUnlessEmpty is for objects that templates leave behind empty.
+func refusedUnlessEmpty(path, note string) Rule {
+	return Rule{Path: path, State: Refused, Note: note, EmptyOK: true}
+}
+
+func metadataRules() []Rule {
+	return slices.Concat(
+		each(Honoured, "metadata", "name", "generateName", "namespace", "labels", "annotations",
+			"finalizers"),
+		each(Honoured, "metadata.ownerReferences[]", "apiVersion", "kind", "name", "uid",
+			"controller", "blockOwnerDeletion"),
+		[]Rule{
+			{Path: "metadata.uid", State: System, Note: "in an update or a delete: a precondition"},
+			{Path: "metadata.resourceVersion", State: System, Note: "in an update or a delete: a precondition"},
+		},
+		each(System, "metadata", "generation", "creationTimestamp", "deletionTimestamp",
+			"deletionGracePeriodSeconds", "managedFields", "selfLink"),
+	)
+}
+
+func podSpecRules() []Rule {
+	return slices.Concat(
+		each(Honoured, "spec", "restartPolicy", "terminationGracePeriodSeconds",
+			"activeDeadlineSeconds", "nodeName", "nodeSelector", "hostname", "subdomain"),
+		each(Honoured, "spec.tolerations[]", "key", "value", "effect", "tolerationSeconds"),
+		each(Honoured, "spec.hostAliases[]", "ip", "hostnames"),
+		each(Honoured, "spec.dnsConfig", "nameservers", "searches"),
+		each(Honoured, "spec.dnsConfig.options[]", "name", "value"),
+		[]Rule{
+			only("spec.tolerations[].operator", "compare with Equal or Exists",
+				"Equal", "Exists").later("Lt", "Gt"),
+			honoured("spec.dnsPolicy", "there is no cluster DNS yet: ClusterFirst resolves as Default does"),
+			honoured("spec.enableServiceLinks", "there are no Services yet, so both values add nothing"),
+			only("spec.setHostnameAsFQDN", "the hostname stays the short name", "false"),
+			refused("spec.hostnameOverride", "use hostname"),
+			only("spec.os.name", "carob runs Linux containers", "linux"),
+			refused("spec.runtimeClassName", "every pod runs with the node's runtime; leave it out"),
+			refused("spec.imagePullSecrets", "registries are read without credentials; "+
+				"import the image with 'carob image import'"),
+			refused("spec.ephemeralContainers", "add no containers to a pod that exists"),
+			refused("spec.readinessGates", "a pod is ready when its containers are; leave it out"),
+			refused("spec.resources", "set resources of the containers"),
+			refused("spec.resourceClaims", "devices are not allocated; mount what is needed with hostPath"),
+			refused("spec.overhead", "there are no runtime classes; leave it out"),
+			refused("spec.evictionResponders", "an eviction deletes the pod; leave it out"),
+		},
+	)
+}
+
+func podNamespaceRules() []Rule {
+	return []Rule{
+		only("spec.hostNetwork", "a pod has its own network; publish ports with hostPort", "false"),
+		only("spec.hostPID", "a container has its own processes", "false"),
+		only("spec.hostIPC", "a pod has its own IPC namespace", "false"),
+		only("spec.shareProcessNamespace", "every container has its own processes", "false"),
+		only("spec.hostUsers", "containers use the node's user IDs", "true"),
+		only("spec.serviceAccountName", "pods get no identity; leave it out", "default"),
+		only("spec.serviceAccount", "pods get no identity; leave it out", "default"),
+		only("spec.automountServiceAccountToken", "no token is mounted", "false"),
+	}
+}
+
+func podSecurityRules() []Rule {
+	const p = "spec.securityContext."
+	const asImage = "containers run as the user their image names"
+	return []Rule{
+		refused(p+"runAsUser", asImage),
+		refused(p+"runAsGroup", asImage),
+		only(p+"runAsNonRoot", asImage, "false"),
+		refused(p+"supplementalGroups", asImage),
+		refused(p+"supplementalGroupsPolicy", asImage),
+		refused(p+"fsGroup", "volumes keep the owner they have"),
+		refused(p+"fsGroupChangePolicy", "volumes keep the owner they have"),
+		refused(p+"sysctls", "set them on the node"),
+		refusedUnlessEmpty(p+"seccompProfile", "leave it out"),
+		refusedUnlessEmpty(p+"appArmorProfile", "leave it out"),
+		refusedUnlessEmpty(p+"seLinuxOptions", "leave it out"),
+		refused(p+"seLinuxChangePolicy", "leave it out"),
+		refusedUnlessEmpty(p+"windowsOptions", "carob runs Linux containers"),
+	}
+}
+
+func podSchedulingRules() []Rule {
+	return []Rule{
+		only("spec.schedulerName", "the scheduler is carob's own", "default-scheduler"),
+		only("spec.priority", "pods are all of one priority; leave it out", "0"),
+		refused("spec.priorityClassName", "pods are all of one priority; leave it out"),
+		only("spec.preemptionPolicy", "pods are all of one priority; leave it out", "PreemptLowerPriority"),
+		refusedUnlessEmpty("spec.affinity", "use nodeSelector"),
+		refused("spec.topologySpreadConstraints", "use nodeSelector"),
+		refused("spec.schedulingGates", "create the pod when it may run"),
+		refusedUnlessEmpty("spec.schedulingGroup", "pods are scheduled one by one"),
+	}
+}

@@ -1,0 +1,87 @@
+package fields
+
+import "slices"
+
+const (
+	noUser  = "files belong to root; set their mode instead"
+	noToken = "pods get no identity"
+)
+
+// volumeRules are the rules of a list of volumes.
+func volumeRules(p string) []Rule {
+	return slices.Concat(
+		each(Honoured, p, "name", "hostPath.path", "hostPath.type"),
+		[]Rule{
+			only(p+".emptyDir.medium", "there are no huge pages; use Memory or leave it out", "Memory"),
+			honoured(p+".emptyDir.sizeLimit", ""),
+			refused(p+".emptyDir.mode", "leave it out; the directory is writable for all"),
+			refused(p+".image", "put the files into the container's image"),
+			refused(p+".persistentVolumeClaim", "use hostPath, or emptyDir for scratch space"),
+			refused(p+".ephemeral", "use emptyDir"),
+			refused(p+".csi", "use hostPath"),
+		},
+		each(Honoured, p+".secret", "secretName", "optional", "defaultMode"),
+		itemRules(p+".secret.items[]"),
+		each(Honoured, p+".configMap", "name", "optional", "defaultMode"),
+		itemRules(p+".configMap.items[]"),
+		each(Honoured, p+".downwardAPI", "defaultMode"),
+		downwardRules(p+".downwardAPI.items[]"),
+		projectedRules(p+".projected"),
+		[]Rule{
+			refused(p+".secret.defaultUser", noUser),
+			refused(p+".configMap.defaultUser", noUser),
+			refused(p+".downwardAPI.defaultUser", noUser),
+		},
+		foreignVolumeRules(p),
+	)
+}
+
+func projectedRules(p string) []Rule {
+	s := p + ".sources[]."
+	return slices.Concat(
+		[]Rule{honoured(p+".defaultMode", ""), refused(p+".defaultUser", noUser)},
+		each(Honoured, p+".sources[]", "secret.name", "secret.optional", "configMap.name", "configMap.optional"),
+		itemRules(s+"secret.items[]"),
+		itemRules(s+"configMap.items[]"),
+		downwardRules(s+"downwardAPI.items[]"),
+		[]Rule{
+			refused(s+"serviceAccountToken", noToken),
+			refused(s+"clusterTrustBundle", "mount the certificates from a configMap"),
+			refused(s+"podCertificate", noToken),
+		},
+	)
+}
+
+func itemRules(p string) []Rule {
+	return append(each(Honoured, p, "key", "path", "mode"), refused(p+".user", noUser))
+}
+
+func downwardRules(p string) []Rule {
+	return slices.Concat(
+		each(Honoured, p, "path", "mode"),
+		[]Rule{
+			refused(p+".user", noUser),
+			honoured(p+".fieldRef.apiVersion", "only v1, as in Kubernetes"),
+			honoured(p+".fieldRef.fieldPath", "metadata.name, .namespace, .uid, .labels, .annotations, "+
+				"metadata.labels['key'], metadata.annotations['key']"),
+			honoured(p+".resourceFieldRef.containerName", ""),
+			only(p+".resourceFieldRef.resource", "only cpu and memory are counted and limited",
+				"limits.cpu", "limits.memory", "requests.cpu", "requests.memory").
+				later("*.ephemeral-storage", "limits.hugepages-*", "requests.hugepages-*"),
+			honoured(p+".resourceFieldRef.divisor", ""),
+		},
+	)
+}
+
+// foreignVolumeRules are about storage systems.
+func foreignVolumeRules(p string) []Rule {
+	var rules []Rule
+	for _, name := range []string{
+		"nfs", "iscsi", "fc", "cephfs", "rbd", "glusterfs", "cinder", "flexVolume", "flocker", "quobyte",
+		"awsElasticBlockStore", "azureDisk", "azureFile", "gcePersistentDisk", "photonPersistentDisk",
+		"portworxVolume", "scaleIO", "storageos", "vsphereVolume",
+	} {
+		rules = append(rules, refused(p+"."+name, "mount it on the node and use hostPath"))
+	}
+	return append(rules, refused(p+".gitRepo", "clone the repository in an init container"))
+}
