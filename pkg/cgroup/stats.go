@@ -1,0 +1,102 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+// Stats is what a group has used.
+type Stats struct {
+	// MemoryUsage in bytes, page cache included; MemoryWorkingSet leaves the
+	// inactive file cache out.
+	MemoryUsage      uint64
+	MemoryWorkingSet uint64
+	// CPUUsage is in nanoseconds since the group was made.
+	CPUUsage uint64
+	// OOMKills counts the processes that the kernel killed for memory, those
+	// of groups below included on v2 only.
+	OOMKills uint64
+}
+
+// Stats reads the counters of a pod's group, or of a container's group below
+// it when its name is appended. It returns an error that wraps fs.ErrNotExist
+// where there is no such group.
+func (m *Manager) Stats(name string) (Stats, error) {
+	if err := checkName(name); err != nil {
+		return Stats{}, err
+	}
+	if m.info.Version == V2 {
+		return statsV2(m.dir(m.info.Unified, name))
+	}
+	return m.statsV1(name)
+}
+
+func (m *Manager) statsV1(name string) (Stats, error) {
+	memory := m.dir(m.info.Mounts["memory"], name)
+	var s Stats
+	usage, err := number(memory, "memory.usage_in_bytes")
+	if err != nil {
+		return s, fmt.Errorf("read cgroup: %w", err)
+	}
+	s.MemoryUsage = usage
+	s.MemoryWorkingSet = workingSet(usage, keyed(memory, "memory.stat", "total_inactive_file"))
+	s.OOMKills = keyed(memory, "memory.oom_control", "oom_kill")
+	if acct, ok := m.info.Mounts["cpuacct"]; ok {
+		s.CPUUsage, err = number(m.dir(acct, name), "cpuacct.usage")
+		if err != nil {
+			return s, fmt.Errorf("read cgroup: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func statsV2(dir string) (Stats, error) {
+	var s Stats
+	usage, err := number(dir, "memory.current")
+	if err != nil {
+		return s, fmt.Errorf("read cgroup: %w", err)
+	}
+	s.MemoryUsage = usage
+	s.MemoryWorkingSet = workingSet(usage, keyed(dir, "memory.stat", "inactive_file"))
+	s.OOMKills = keyed(dir, "memory.events", "oom_kill")
+	s.CPUUsage = keyed(dir, "cpu.stat", "usage_usec") * 1000
+	return s, nil
+}
+
+func workingSet(usage, inactive uint64) uint64 {
+	if inactive > usage {
+		return 0
+	}
+	return usage - inactive
+}
+
+// number reads a file that holds one number.
+func number(dir, file string) (uint64, error) {
+	text, err := read(dir, file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(text, 10, 64)
+}
+
+// keyed reads one line of a file of "key value" lines; 0 where it is absent,
+// as on kernels that do not count it.
+func keyed(dir, file, key string) uint64 {
+	text, err := read(dir, file)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(text) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == key {
+			n, _ := strconv.ParseUint(v, 10, 64) // 0 where it is no number
+			return n
+		}
+	}
+	return 0
+}
+
+// IsGone says that an error means there is no such group.
+func IsGone(err error) bool { return errors.Is(err, fs.ErrNotExist) }
