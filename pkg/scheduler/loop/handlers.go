@@ -1,0 +1,104 @@
+package loop
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+func (s *Scheduler) nodeHandler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { s.setNode(obj) },
+		UpdateFunc: func(_, obj any) { s.setNode(obj) },
+		DeleteFunc: func(obj any) {
+			if n, ok := last(obj).(*corev1.Node); ok {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.snapshot.RemoveNode(n.Name)
+			}
+		},
+	}
+}
+
+func (s *Scheduler) setNode(obj any) {
+	n, ok := obj.(*corev1.Node)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.snapshot.SetNode(n) {
+		s.nodesChanged = true
+		s.signal()
+	}
+}
+
+func (s *Scheduler) podHandler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { s.setPod(obj) },
+		UpdateFunc: func(_, obj any) { s.setPod(obj) },
+		DeleteFunc: func(obj any) {
+			if p, ok := last(obj).(*corev1.Pod); ok {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.queue.remove(p.UID)
+				s.release(p)
+			}
+		},
+	}
+}
+
+func (s *Scheduler) setPod(obj any) {
+	p, ok := obj.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case terminal(p):
+		s.queue.remove(p.UID)
+		s.release(p)
+	case p.Spec.NodeName != "":
+		s.queue.remove(p.UID)
+		delete(s.assumed, p.UID)
+		s.snapshot.SetPod(p, p.Spec.NodeName)
+	case !wanted(p):
+		s.queue.remove(p.UID)
+	default:
+		// A pod that was bound leaves the queue; an older version of it
+		// may still arrive and must not bring it back.
+		if _, bound := s.assumed[p.UID]; bound && s.queue.items[p.UID] == nil {
+			return
+		}
+		s.queue.set(p)
+		s.signal()
+	}
+}
+
+// release stops counting the pod against its node. The caller holds the lock.
+func (s *Scheduler) release(p *corev1.Pod) {
+	delete(s.assumed, p.UID)
+	if node, found := s.snapshot.RemovePod(p.UID); found {
+		s.freed[node] = struct{}{}
+		s.signal()
+	}
+}
+
+// wanted reports whether a pod without a node is this scheduler's to place.
+func wanted(p *corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && len(p.Spec.SchedulingGates) == 0 &&
+		(p.Spec.SchedulerName == Name || p.Spec.SchedulerName == "")
+}
+
+func terminal(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+// last returns the object of a delete notification, also of one whose exact
+// moment the informer has missed.
+func last(obj any) any {
+	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		return gone.Obj
+	}
+	return obj
+}
