@@ -1,0 +1,142 @@
+package pod
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+)
+
+// fileMode is the mode of files from ConfigMaps, Secrets and the downward API.
+const fileMode int32 = 0o644
+
+// AddToScheme registers what decoding a Pod needs beside the types
+// themselves: defaults and selectable fields. Call it once a scheme, after
+// the types of core/v1.
+func AddToScheme(s *runtime.Scheme) error {
+	s.AddTypeDefaultingFunc(&corev1.Pod{}, func(o any) { SetDefaults(o.(*corev1.Pod)) })
+	s.AddTypeDefaultingFunc(&corev1.PodList{}, func(o any) {
+		list := o.(*corev1.PodList)
+		for i := range list.Items {
+			SetDefaults(&list.Items[i])
+		}
+	})
+	return s.AddFieldLabelConversionFunc(corev1.SchemeGroupVersion.WithKind("Pod"), convertFieldLabel)
+}
+
+// SetDefaults fills in what the Kubernetes API documents as defaults. Applied
+// twice it changes nothing more.
+func SetDefaults(p *corev1.Pod) {
+	s := &p.Spec
+	setDefault(&s.RestartPolicy, corev1.RestartPolicyAlways)
+	setDefault(&s.DNSPolicy, corev1.DNSClusterFirst)
+	setDefault(&s.SchedulerName, corev1.DefaultSchedulerName)
+	setPointer(&s.TerminationGracePeriodSeconds, int64(corev1.DefaultTerminationGracePeriodSeconds))
+	setPointer(&s.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
+	setPointer(&s.SecurityContext, corev1.PodSecurityContext{})
+	for i := range s.InitContainers {
+		defaultContainer(&s.InitContainers[i])
+	}
+	for i := range s.Containers {
+		defaultContainer(&s.Containers[i])
+	}
+	for i := range s.Volumes {
+		defaultVolume(&s.Volumes[i])
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func setPointer[T any](field **T, value T) {
+	if *field == nil {
+		*field = ptr.To(value)
+	}
+}
+
+func defaultContainer(c *corev1.Container) {
+	if c.ImagePullPolicy == "" {
+		c.ImagePullPolicy = pullPolicyFor(c.Image)
+	}
+	setDefault(&c.TerminationMessagePath, corev1.TerminationMessagePathDefault)
+	setDefault(&c.TerminationMessagePolicy, corev1.TerminationMessageReadFile)
+	for i := range c.Ports {
+		setDefault(&c.Ports[i].Protocol, corev1.ProtocolTCP)
+	}
+	roundUp(c.Resources.Limits)
+	roundUp(c.Resources.Requests)
+	for name, limit := range c.Resources.Limits {
+		if _, ok := c.Resources.Requests[name]; ok {
+			continue
+		}
+		if c.Resources.Requests == nil {
+			c.Resources.Requests = corev1.ResourceList{}
+		}
+		c.Resources.Requests[name] = limit.DeepCopy()
+	}
+}
+
+// roundUp takes quantities to whole thousandths, the finest the API keeps.
+func roundUp(list corev1.ResourceList) {
+	for name, q := range list {
+		if q.RoundUp(resource.Milli) {
+			continue
+		}
+		list[name] = q
+	}
+}
+
+// pullPolicyFor returns Always for the tag latest, written or meant.
+func pullPolicyFor(image string) corev1.PullPolicy {
+	name, digest, _ := strings.Cut(image, "@")
+	tag := ""
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		tag = name[i+1:]
+	}
+	if tag == "latest" || (tag == "" && digest == "" && name != "") {
+		return corev1.PullAlways
+	}
+	return corev1.PullIfNotPresent
+}
+
+func defaultVolume(v *corev1.Volume) {
+	s := &v.VolumeSource
+	if *s == (corev1.VolumeSource{}) {
+		s.EmptyDir = &corev1.EmptyDirVolumeSource{}
+	}
+	if s.HostPath != nil {
+		setPointer(&s.HostPath.Type, corev1.HostPathUnset)
+	}
+	if s.Secret != nil {
+		setPointer(&s.Secret.DefaultMode, fileMode)
+	}
+	if s.ConfigMap != nil {
+		setPointer(&s.ConfigMap.DefaultMode, fileMode)
+	}
+	if s.DownwardAPI != nil {
+		setPointer(&s.DownwardAPI.DefaultMode, fileMode)
+		defaultDownwardItems(s.DownwardAPI.Items)
+	}
+	if s.Projected != nil {
+		setPointer(&s.Projected.DefaultMode, fileMode)
+		for i := range s.Projected.Sources {
+			if d := s.Projected.Sources[i].DownwardAPI; d != nil {
+				defaultDownwardItems(d.Items)
+			}
+		}
+	}
+}
+
+func defaultDownwardItems(items []corev1.DownwardAPIVolumeFile) {
+	for i := range items {
+		if items[i].FieldRef != nil {
+			setDefault(&items[i].FieldRef.APIVersion, "v1")
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package pod
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// QOSClass returns the quality of service class that follows from the
+// resources of all containers: Guaranteed where each has limits of cpu and
+// memory and requests equal to them, BestEffort where none has any.
+func QOSClass(s *corev1.PodSpec) corev1.PodQOSClass {
+	guaranteed, any := true, false
+	for _, c := range slices.Concat(s.InitContainers, s.Containers) {
+		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+			limit, request := c.Resources.Limits[name], c.Resources.Requests[name]
+			if positive(limit) || positive(request) {
+				any = true
+			}
+			if !positive(limit) || limit.Cmp(request) != 0 {
+				guaranteed = false
+			}
+		}
+	}
+	switch {
+	case !any:
+		return corev1.PodQOSBestEffort
+	case guaranteed:
+		return corev1.PodQOSGuaranteed
+	default:
+		return corev1.PodQOSBurstable
+	}
+}
+
+func positive(q resource.Quantity) bool { return q.Sign() > 0 }

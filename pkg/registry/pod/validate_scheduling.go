@@ -1,0 +1,110 @@
+package pod
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+func validateTolerations(tolerations []corev1.Toleration, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, t := range tolerations {
+		errs = append(errs, validateToleration(&t, at.Index(i))...)
+	}
+	return errs
+}
+
+func validateToleration(t *corev1.Toleration, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if t.Key != "" {
+		errs = append(errs, metavalidation.ValidateLabelName(t.Key, at.Child("key"))...)
+	} else if t.Operator != corev1.TolerationOpExists {
+		errs = append(errs, field.Invalid(at.Child("operator"), t.Operator,
+			"operator must be Exists when `key` is empty, which means \"match all values and all keys\""))
+	}
+	if t.TolerationSeconds != nil && t.Effect != corev1.TaintEffectNoExecute {
+		errs = append(errs, field.Invalid(at.Child("effect"), t.Effect,
+			"effect must be 'NoExecute' when `tolerationSeconds` is set"))
+	}
+	switch t.Operator {
+	case corev1.TolerationOpEqual, "":
+		errs = append(errs, invalid(at.Child("value"), t.Value, validation.IsValidLabelValue(t.Value))...)
+	case corev1.TolerationOpExists:
+		if t.Value != "" {
+			errs = append(errs, field.Invalid(at.Child("value"), t.Value,
+				"value must be empty when `operator` is 'Exists'"))
+		}
+	case corev1.TolerationOpLt, corev1.TolerationOpGt:
+		// The field table refuses them.
+	default:
+		errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator,
+			[]corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))
+	}
+	if t.Effect != "" {
+		errs = append(errs, oneOf(at.Child("effect"), t.Effect, corev1.TaintEffectNoSchedule,
+			corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)...)
+	}
+	return errs
+}
+
+// What a resolver of a pod may be given.
+const (
+	maxNameservers   = 3
+	maxSearches      = 32
+	maxSearchesChars = 2048
+)
+
+func validateDNS(s *corev1.PodSpec, path *field.Path) field.ErrorList {
+	errs := oneOf(path.Child("dnsPolicy"), s.DNSPolicy, corev1.DNSClusterFirstWithHostNet,
+		corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)
+	at := path.Child("dnsConfig")
+	if s.DNSPolicy == corev1.DNSNone {
+		switch {
+		case s.DNSConfig == nil:
+			return append(errs, field.Required(at,
+				fmt.Sprintf("must provide `dnsConfig` when `dnsPolicy` is %s", corev1.DNSNone)))
+		case len(s.DNSConfig.Nameservers) == 0:
+			errs = append(errs, field.Required(at.Child("nameservers"),
+				fmt.Sprintf("must provide at least one DNS nameserver when `dnsPolicy` is %s", corev1.DNSNone)))
+		}
+	}
+	if s.DNSConfig != nil {
+		errs = append(errs, validateDNSConfig(s.DNSConfig, at)...)
+	}
+	return errs
+}
+
+func validateDNSConfig(c *corev1.PodDNSConfig, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	servers, searches := at.Child("nameservers"), at.Child("searches")
+	if len(c.Nameservers) > maxNameservers {
+		errs = append(errs, field.Invalid(servers, c.Nameservers,
+			fmt.Sprintf("must not have more than %d nameservers", maxNameservers)))
+	}
+	for i, ip := range c.Nameservers {
+		errs = append(errs, validateIP(servers.Index(i), ip)...)
+	}
+	if len(c.Searches) > maxSearches {
+		errs = append(errs, field.Invalid(searches, c.Searches,
+			fmt.Sprintf("must not have more than %d search paths", maxSearches)))
+	}
+	if len(strings.Join(c.Searches, " ")) > maxSearchesChars {
+		errs = append(errs, field.Invalid(searches, c.Searches, fmt.Sprintf("must not have more than "+
+			"%d characters (including spaces) in the search list", maxSearchesChars)))
+	}
+	for i, domain := range c.Searches {
+		if domain == "." {
+			continue
+		}
+		errs = append(errs, invalid(searches.Index(i), domain,
+			validation.IsDNS1123SubdomainWithUnderscore(strings.TrimSuffix(domain, ".")))...)
+	}
+	for i, option := range c.Options {
+		errs = append(errs, required(at.Child("options").Index(i).Child("name"), option.Name)...)
+	}
+	return errs
+}
