@@ -1,0 +1,383 @@
+// Package harness runs the built carob binary for the end-to-end tests, each
+// instance in directories of its own, and drives it with kubectl. It must not
+// import any part of carob: the tests see what a user sees.
+package harness
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/carob-project/carob/internal/testimage"
+)
+
+// Image is what the manifests and tests run.
+const Image = "busybox:1.35"
+
+// ReadyLine is how the last line of a successful start begins.
+const ReadyLine = "carob is ready"
+
+// startTimeout is generous: the tests measure nothing.
+const startTimeout = 90 * time.Second
+
+// Carob is one instance on this machine.
+type Carob struct {
+	Bin     string
+	Dir     string
+	DataDir string
+	RunDir  string
+	Listen  string
+	// Args are added to the flags of `carob up`.
+	Args []string
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	done chan struct{}
+	out  bytes.Buffer
+}
+
+// Root returns the top of the source tree.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("not inside the source tree")
+	return ""
+}
+
+// RequireMachine fails the test, with what to do, on a machine that cannot run
+// it. It never skips.
+func RequireMachine(t testing.TB) {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(Root(t), "hack", "need.sh")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("this machine cannot run the end-to-end tests:\n%s", out)
+	}
+}
+
+// New makes the directories of an instance and removes it, with everything it
+// left, when the test ends. The instance is not started.
+func New(t testing.TB) *Carob {
+	t.Helper()
+	RequireMachine(t)
+	bin := filepath.Join(Root(t), "bin", "carob")
+	if b := os.Getenv("CAROB_BIN"); b != "" {
+		bin = b
+	}
+	if _, err := os.Stat(bin); err != nil {
+		t.Fatalf("%v: run `make build` first", err)
+	}
+	// Not t.TempDir: its long paths exceed what a unix socket may have.
+	dir, err := os.MkdirTemp("", "carob-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Carob{
+		Bin: bin, Dir: dir, DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"),
+		Listen: "127.0.0.1:" + FreePort(t),
+	}
+	t.Cleanup(func() { c.destroy(t) })
+	return c
+}
+
+// Started makes an instance, starts it and imports the test image.
+func Started(t testing.TB) *Carob {
+	t.Helper()
+	c := New(t)
+	c.Up(t)
+	c.Import(t)
+	return c
+}
+
+// FreePort returns a TCP port of 127.0.0.1 that was free an instant ago.
+func FreePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+func (c *Carob) instanceFlags() []string {
+	return []string{"--data-dir", c.DataDir, "--run-dir", c.RunDir}
+}
+
+// Up starts `carob up` and returns when it says that it is ready.
+func (c *Carob) Up(t testing.TB) {
+	t.Helper()
+	if err := c.TryUp(); err != nil {
+		t.Fatalf("carob up: %v\n%s", err, c.Output())
+	}
+}
+
+// TryUp is Up for a start that may fail.
+func (c *Carob) TryUp() error {
+	args := append([]string{"up", "--listen", c.Listen, "--cni-conf-dir", filepath.Join(c.Dir, "net.d")}, c.instanceFlags()...)
+	cmd := exec.Command(c.Bin, append(args, c.Args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&lockedWriter{c}, w), &lockedWriter{c}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	c.mu.Lock()
+	c.cmd, c.done = cmd, done
+	c.mu.Unlock()
+	go func() {
+		_ = cmd.Wait()
+		_ = w.Close()
+		close(done)
+	}()
+	ready := make(chan struct{})
+	go func() {
+		for s := bufio.NewScanner(r); s.Scan(); {
+			if strings.HasPrefix(s.Text(), ReadyLine) {
+				close(ready)
+				break
+			}
+		}
+		_, _ = io.Copy(io.Discard, r)
+	}()
+	select {
+	case <-ready:
+		return nil
+	case <-done:
+		return fmt.Errorf("it ended: %v", cmd.ProcessState)
+	case <-time.After(startTimeout):
+		return errors.New("it was not ready in time")
+	}
+}
+
+type lockedWriter struct{ c *Carob }
+
+func (w *lockedWriter) Write(p []byte) (int, error) {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	return w.c.out.Write(p)
+}
+
+// Output returns what all starts of the instance have printed.
+func (c *Carob) Output() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out.String()
+}
+
+// PID is the process ID of the running carob, 0 where none runs.
+func (c *Carob) PID() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cmd == nil {
+		return 0
+	}
+	return c.cmd.Process.Pid
+}
+
+// Signal sends a signal to carob alone and waits until it has ended.
+func (c *Carob) Signal(t testing.TB, sig syscall.Signal) {
+	t.Helper()
+	c.mu.Lock()
+	cmd, done := c.cmd, c.done
+	c.cmd = nil
+	c.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	_ = cmd.Process.Signal(sig)
+	select {
+	case <-done:
+	case <-time.After(startTimeout):
+		_ = cmd.Process.Kill()
+		<-done
+		t.Errorf("carob did not end after %v\n%s", sig, c.Output())
+	}
+}
+
+// Kill ends carob with SIGKILL; its pods run on.
+func (c *Carob) Kill(t testing.TB) { t.Helper(); c.Signal(t, syscall.SIGKILL) }
+
+// Stop ends carob with SIGTERM; its pods run on.
+func (c *Carob) Stop(t testing.TB) { t.Helper(); c.Signal(t, syscall.SIGTERM) }
+
+// Run runs a carob command for this instance and returns its output.
+func (c *Carob) Run(args ...string) (string, error) {
+	return c.RunInput("", args...)
+}
+
+// RunInput is Run with a standard input.
+func (c *Carob) RunInput(stdin string, args ...string) (string, error) {
+	return run(stdin, c.Bin, append(args, c.instanceFlags()...)...)
+}
+
+// Must runs a carob command and fails the test where it fails.
+func (c *Carob) Must(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := c.Run(args...)
+	if err != nil {
+		t.Fatalf("carob %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// Kubectl runs the kubectl on PATH, or the one named by CAROB_KUBECTL, with
+// the instance's admin kubeconfig.
+func (c *Carob) Kubectl(args ...string) (string, error) {
+	return c.KubectlInput("", args...)
+}
+
+// KubectlInput is Kubectl with a standard input.
+func (c *Carob) KubectlInput(stdin string, args ...string) (string, error) {
+	kubectl := os.Getenv("CAROB_KUBECTL")
+	if kubectl == "" {
+		kubectl = "kubectl"
+	}
+	return run(stdin, kubectl, append([]string{"--kubeconfig", filepath.Join(c.DataDir, "admin.kubeconfig")}, args...)...)
+}
+
+// K is Kubectl that fails the test where the command fails.
+func (c *Carob) K(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := c.Kubectl(args...)
+	if err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// Apply applies YAML.
+func (c *Carob) Apply(t testing.TB, yaml string) {
+	t.Helper()
+	if out, err := c.KubectlInput(yaml, "apply", "-f", "-"); err != nil {
+		t.Fatalf("kubectl apply: %v\n%s\n%s", err, out, yaml)
+	}
+}
+
+// commandTimeout bounds every command that a test runs.
+const commandTimeout = 3 * time.Minute
+
+func run(stdin, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Import imports the test image.
+func (c *Carob) Import(t testing.TB) {
+	t.Helper()
+	tar := filepath.Join(c.Dir, "image.tar")
+	f, err := os.Create(tar) //nolint:gosec // a directory of the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(testimage.WriteTar(f, "docker.io/library/"+Image, testimage.Options{}), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c.Must(t, "image", "import", tar)
+}
+
+// Eventually waits until f returns an empty string, and fails with the last
+// one where it does not in time.
+func Eventually(t testing.TB, within time.Duration, f func() string) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	var last string
+	for end := time.Now().Add(within); time.Now().Before(end); <-tick.C {
+		if last = f(); last == "" {
+			return
+		}
+	}
+	t.Fatalf("not within %v: %s", within, last)
+}
+
+// WaitReady waits until the pod is Ready.
+func (c *Carob) WaitReady(t testing.TB, pod string) {
+	t.Helper()
+	out, err := c.Kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod/"+pod)
+	if err != nil {
+		desc, _ := c.Kubectl("describe", "pod", pod)
+		t.Fatalf("pod %s is not ready: %v\n%s\n%s\n%s", pod, err, out, desc, c.Output())
+	}
+}
+
+// Get returns one value of an object by a JSONPath such as {.status.phase}.
+func (c *Carob) Get(t testing.TB, what, name, path string) string {
+	t.Helper()
+	return c.K(t, "get", what, name, "-o", "jsonpath="+path)
+}
+
+// State prints the machine's state, without the instance's own directories.
+func (c *Carob) State(t testing.TB) string {
+	t.Helper()
+	return machineState(t, c.Dir)
+}
+
+// SameState fails the test where the machine's state differs from an earlier
+// one.
+func (c *Carob) SameState(t testing.TB, before string) {
+	t.Helper()
+	f := filepath.Join(c.Dir, "state.before")
+	if err := os.WriteFile(f, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(Root(t), "hack", "machine-state.sh"), "diff", f)
+	cmd.Env = append(os.Environ(), stateIgnore(c.Dir))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("the machine is not as it was:\n%s", out)
+	}
+}
+
+func machineState(t testing.TB, dir string) string {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(Root(t), "hack", "machine-state.sh"))
+	cmd.Env = append(os.Environ(), stateIgnore(dir))
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("machine state: %v", err)
+	}
+	return string(out)
+}
+
+// stateIgnore leaves out what other users of the machine make at the same
+// time; nothing of the instance itself is left out.
+func stateIgnore(string) string { return "CAROB_STATE_IGNORE=process_api" }
+
+// destroy ends and removes everything of the instance, whatever its state.
+func (c *Carob) destroy(t testing.TB) {
+	if t.Failed() {
+		t.Logf("carob's output:\n%s", c.Output())
+	}
+	c.Stop(t)
+	if out, err := c.Run("reset", "--yes"); err != nil {
+		t.Errorf("carob reset: %v\n%s", err, out)
+	}
+	if err := os.RemoveAll(c.Dir); err != nil {
+		t.Errorf("remove %s: %v", c.Dir, err)
+	}
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+)
+
+func load(t *testing.T, args ...string) (Config, error) {
+	t.Helper()
+	fs := pflag.NewFlagSet("up", pflag.ContinueOnError)
+	f := AddInstanceFlags(fs)
+	f.AddUpFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return f.Load(fs.Changed)
+}
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(p, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestFlagsWinOverFileWinsOverDefaults(t *testing.T) {
+	file := write(t, "listen: 127.0.0.1:7000\nnode-name: from-file\nlog-level: debug\n")
+	c, err := load(t, "--config", file, "--node-name", "from-flag")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Listen, want.NodeName, want.LogLevel = "127.0.0.1:7000", "from-flag", "debug"
+	if d := cmp.Diff(want, c); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestAFlagGivenItsDefaultStillWins(t *testing.T) {
+	c, err := load(t, "--config", write(t, "data-dir: /from/file\n"), "--data-dir", Default().DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DataDir != Default().DataDir {
+		t.Errorf("data-dir is %s", c.DataDir)
+	}
+}
+
+func TestEveryFlagHasAKey(t *testing.T) {
+	fs := pflag.NewFlagSet("up", pflag.ContinueOnError)
+	AddInstanceFlags(fs).AddUpFlags(fs)
+	fs.VisitAll(func(f *pflag.Flag) {
+		if f.Name == "config" {
+			return
+		}
+		var c Config
+		if err := yaml.UnmarshalStrict([]byte(f.Name+": x"), &c); err != nil {
+			t.Errorf("flag --%s: %v", f.Name, err)
+		}
+	})
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		file string
+		args []string
+		want []string
+	}{
+		"unknown key":       {file: "datadir: /x\n", want: []string{"datadir", "config.yaml"}},
+		"not yaml":          {file: "listen: [\n", want: []string{"config.yaml"}},
+		"wrong type":        {file: "listen: [1]\n", want: []string{"listen"}},
+		"all at once":       {args: []string{"--listen", "nowhere", "--log-level", "loud", "--pod-cidr", "10.0.0.0/30"}, want: []string{"listen", "log-level", "pod-cidr"}},
+		"host name":         {args: []string{"--listen", "example.com:1"}, want: []string{"IP address"}},
+		"same directories":  {args: []string{"--data-dir", "/x", "--run-dir", "/x/"}, want: []string{"run-dir"}},
+		"node name":         {args: []string{"--node-name", "Not A Name"}, want: []string{"node-name"}},
+		"IPv6 pods":         {args: []string{"--pod-cidr", "fd00::/64"}, want: []string{"pod-cidr"}},
+		"format":            {args: []string{"--log-format", "xml"}, want: []string{"log-format"}},
+		"empty namespace":   {args: []string{"--containerd-namespace", ""}, want: []string{"containerd-namespace"}},
+		"missing data dir":  {args: []string{"--data-dir", ""}, want: []string{"data-dir"}},
+		"missing run dir":   {args: []string{"--run-dir", ""}, want: []string{"run-dir"}},
+		"missing the file":  {args: []string{"--config", "/nowhere/config.yaml"}, want: []string{"/nowhere/config.yaml"}},
+		"wrong address":     {args: []string{"--listen", "127.0.0.1"}, want: []string{"listen"}},
+		"pod range too big": {args: []string{"--pod-cidr", "0.0.0.0/0"}, want: []string{"pod-cidr"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := tc.args
+			if tc.file != "" {
+				args = append(args, "--config", write(t, tc.file))
+			}
+			_, err := load(t, args...)
+			if err == nil {
+				t.Fatal("it was accepted")
+			}
+			for _, w := range tc.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q does not name %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+func TestSavedSettingsComeBack(t *testing.T) {
+	c := Default()
+	c.DataDir, c.Listen = t.TempDir(), "127.0.0.1:7001"
+	if err := c.Save(); err != nil {
+		t.Fatal(err)
+	}
+	later := Default()
+	later.DataDir = c.DataDir
+	got, err := later.Saved()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(c, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestInstanceIDFollowsFromTheDataDirectory(t *testing.T) {
+	a, b := Config{DataDir: "/var/lib/carob"}, Config{DataDir: "/var/lib/carob/"}
+	if a.InstanceID() != b.InstanceID() || len(a.InstanceID()) != 8 {
+		t.Errorf("%s and %s", a.InstanceID(), b.InstanceID())
+	}
+	if c := (Config{DataDir: "/other"}); c.InstanceID() == a.InstanceID() {
+		t.Error("two directories have one ID")
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add("listen: 127.0.0.1:1\n")
+	f.Add("a: [b\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		c := Default()
+		if decode(&c, "f", []byte(s)) != nil {
+			return
+		}
+		if c.Validate() == nil {
+			if _, err := c.absolute(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
