@@ -27,23 +27,23 @@ const DefaultContainerdAddress = "/run/containerd/containerd.sock"
 // Config is the settings of one instance. The key of a setting in the config
 // file is the name of its flag.
 type Config struct {
-	DataDir string `json:"data-dir,omitempty"`
-	RunDir  string `json:"run-dir,omitempty"`
+	DataDir string `json:"data-dir"`
+	RunDir  string `json:"run-dir"`
 	// Listen is the address of the API, host:port.
-	Listen   string `json:"listen,omitempty"`
-	NodeName string `json:"node-name,omitempty"`
+	Listen   string `json:"listen"`
+	NodeName string `json:"node-name"`
 	// PodCIDR is the range pods get their IPs from; empty: carob chooses a
 	// free one at its first start and keeps it.
-	PodCIDR string `json:"pod-cidr,omitempty"`
+	PodCIDR string `json:"pod-cidr"`
 	// ContainerdAddress is the socket of a containerd; empty: the system's
 	// where it answers, else a private one that carob starts.
-	ContainerdAddress   string `json:"containerd-address,omitempty"`
-	ContainerdNamespace string `json:"containerd-namespace,omitempty"`
-	CNIConfDir          string `json:"cni-conf-dir,omitempty"`
+	ContainerdAddress   string `json:"containerd-address"`
+	ContainerdNamespace string `json:"containerd-namespace"`
+	CNIConfDir          string `json:"cni-conf-dir"`
 	// CNIBinDir is one directory, or several with a colon between them.
-	CNIBinDir string `json:"cni-bin-dir,omitempty"`
-	LogLevel  string `json:"log-level,omitempty"`
-	LogFormat string `json:"log-format,omitempty"`
+	CNIBinDir string `json:"cni-bin-dir"`
+	LogLevel  string `json:"log-level"`
+	LogFormat string `json:"log-format"`
 }
 
 // Default returns the settings of an instance that was told nothing.
