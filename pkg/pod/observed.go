@@ -46,6 +46,19 @@ type Observed struct {
 	// Stops tells when this agent first sent the stop signal to an attempt,
 	// by attempt ID.
 	Stops map[string]time.Time
+	// Kills tells when this agent last sent SIGKILL to an attempt, by attempt
+	// ID. Plan asks for it again only when the attempt is still alive after
+	// KillRetry.
+	Kills map[string]time.Time
+	// Pulled tells when this agent last pulled an image with success for
+	// this pod, by the reference that the container names. It is how
+	// imagePullPolicy Always is kept: one pull before each attempt. An agent
+	// that restarts begins with none, and pulls once more at most.
+	Pulled map[string]time.Time
+	// Deleted: StepDeletePod has succeeded, or the API object is gone. It
+	// may still be there because of finalizers, but asks nothing of the node
+	// any more.
+	Deleted bool
 	// Node is what the status says about the node.
 	Node Node
 	// Evicted is set when the node itself, or its admission, ends the pod:
@@ -74,7 +87,8 @@ type Sandbox struct {
 	// CgroupParent is the pod's cgroup in the form the runtime's driver
 	// wants: a path for cgroupfs, a slice name for systemd.
 	CgroupParent string
-	// Attached says that CNI ADD succeeded; IPs are its result.
+	// Attached says that CNI ADD succeeded and has not been undone since; IPs
+	// are its result.
 	Attached bool
 	IPs      []string
 	// Stale says that the sandbox can serve no new container: it is of an
@@ -122,8 +136,8 @@ type Attempt struct {
 	// restartCount.
 	Number int
 	// Streak is how many restarts in a row the back-off counts, this one
-	// included: 0 for a first attempt, and again after the container has run
-	// for long enough.
+	// included: 0 for a first attempt, 1 for a first restart; it begins
+	// anew after the container has run for long enough.
 	Streak int
 	// ID is the runtime's name of the attempt.
 	ID       string
