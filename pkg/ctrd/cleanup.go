@@ -1,0 +1,149 @@
+package ctrd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// CleanUp removes what a crash left half made in containerd: attempts that
+// were never started and have no process, containers of this instance that are
+// no attempts, snapshots without a container, and leases of an earlier carob.
+// Call it once at start, before the first Create.
+func (r *Runtime) CleanUp(ctx context.Context) error {
+	ctx = r.scoped(ctx)
+	if err := r.usable(ctx); err != nil {
+		return err
+	}
+	records, err := r.containers().List(ctx, r.ownFilter())
+	if err != nil {
+		return fmt.Errorf("clean up: %w", native(err))
+	}
+	known := map[string]bool{}
+	var errs []error
+	for _, c := range records {
+		known[c.ID] = true
+		e, ok := r.state.get(c.ID)
+		if ok && !halfMade(e.attempt) || r.ids.held(c.ID) {
+			continue
+		}
+		r.log.Info("removing a container that was never finished", zap.String("id", c.ID))
+		errs = append(errs, r.removeAny(ctx, c.ID))
+	}
+	errs = append(errs, r.cleanSnapshots(ctx, known), r.cleanLeases(ctx))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("clean up: %w", err)
+	}
+	return nil
+}
+
+// halfMade: nothing of it ever ran.
+func halfMade(a pod.Attempt) bool {
+	return a.State == pod.AttemptExited && a.Exit.Lost && a.StartedAt.IsZero()
+}
+
+// removeAny removes a container that need not be in the picture.
+func (r *Runtime) removeAny(ctx context.Context, id string) error {
+	unlock := r.ids.lock(id)
+	defer unlock()
+	e, _ := r.state.get(id)
+	return r.destroy(ctx, id, e.pipes)
+}
+
+func (r *Runtime) cleanSnapshots(ctx context.Context, known map[string]bool) error {
+	sn, _, err := r.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	var orphans []string
+	err = sn.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+		if !known[info.Name] && !r.ids.held(info.Name) {
+			orphans = append(orphans, info.Name)
+		}
+		return nil
+	}, r.ownFilter())
+	if err != nil {
+		return fmt.Errorf("list snapshots: %w", native(err))
+	}
+	var errs []error
+	for _, key := range orphans {
+		if _, err := r.containers().Get(ctx, key); err == nil {
+			continue
+		}
+		r.log.Info("removing a snapshot without a container", zap.String("id", key))
+		errs = append(errs, removeSnapshot(ctx, sn, key))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Runtime) cleanLeases(ctx context.Context) error {
+	manager := r.client.LeasesService()
+	all, err := manager.List(ctx, fmt.Sprintf("labels.%s==%s", strconv.Quote(labelInstance), r.opts.Instance))
+	if err != nil {
+		return fmt.Errorf("list leases: %w", native(err))
+	}
+	var errs []error
+	for _, l := range all {
+		r.leaseMu.Lock()
+		_, live := r.leases[l.ID]
+		r.leaseMu.Unlock()
+		if !live {
+			errs = append(errs, orGone(manager.Delete(ctx, l, leases.SynchronousDelete)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// RemoveInstance kills and removes every container of this instance with its
+// snapshot and pipes, and the instance's leases; with alsoImages also the
+// images it pulled or imported that no other container uses. No other process
+// of the instance may be running.
+func (r *Runtime) RemoveInstance(ctx context.Context, alsoImages bool) error {
+	ctx = r.scoped(ctx)
+	records, err := r.containers().List(ctx, r.ownFilter())
+	if err != nil {
+		return fmt.Errorf("remove instance: %w", native(err))
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for _, c := range records {
+		pipes := slices.DeleteFunc([]string{c.Labels[labelStdout], c.Labels[labelStderr]}, func(p string) bool { return p == "" })
+		group.Go(func() error {
+			unlock := r.ids.lock(c.ID)
+			defer unlock()
+			return r.destroy(gctx, c.ID, pipes)
+		})
+	}
+	err = group.Wait()
+	err = errors.Join(err, r.cleanSnapshots(ctx, nil), r.cleanLeases(ctx))
+	if err == nil && alsoImages {
+		err = r.removeImages(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("remove instance: %w", err)
+	}
+	return nil
+}
+
+func (r *Runtime) removeImages(ctx context.Context) error {
+	stored, err := r.client.ImageService().List(ctx, r.ownFilter())
+	if err != nil {
+		return native(err)
+	}
+	var errs []error
+	for _, img := range stored {
+		if err := r.removeImage(ctx, img.Name); err != nil && !errors.Is(err, ErrImageInUse) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,149 @@
+package ctrd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	apitypes "github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/typeurl/v2"
+	"go.uber.org/zap"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// Create makes the attempt up to a process that waits for its start; see
+// pod.Runtime. The container record comes first: it is the handle by which the
+// snapshot and the task are found after a crash, and it keeps the snapshot
+// from containerd's garbage collection.
+//
+// A process that cannot even be made, for a missing executable for one, leaves
+// an exited attempt with a StartError, and is no error here: Start tells it.
+func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, error) {
+	ctx = r.scoped(ctx)
+	if err := r.usable(ctx); err != nil {
+		return "", err
+	}
+	id := ContainerID(req.Pod.UID, req.Container, req.Number)
+	unlock := r.ids.lock(id)
+	defer unlock()
+	if _, ok := r.state.get(id); ok {
+		return id, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	img, err := r.mustImage(ctx, req.ImageName)
+	if err != nil {
+		return "", err
+	}
+	record, err := r.record(id, req, img)
+	if err != nil {
+		return "", err
+	}
+	// From here on everything is made, or undone, whatever becomes of ctx.
+	ctx, cancel := outlive(ctx)
+	defer cancel()
+	e, err := r.make(ctx, record, req, img)
+	if err != nil {
+		undo, cancel := outlive(ctx)
+		defer cancel()
+		if failed := r.destroy(undo, id, nil); failed != nil {
+			// The next listing finds it and tries again.
+			r.undone.Store(id, struct{}{})
+			err = errors.Join(err, failed)
+		}
+		return "", err
+	}
+	r.state.put(e)
+	return id, nil
+}
+
+// record is the container as containerd stores it.
+func (r *Runtime) record(id string, req pod.CreateRequest, img *imageInfo) (containers.Container, error) {
+	cgroup, systemd := cgroupsPath(req.Sandbox.CgroupParent, id)
+	if req.OOMScoreAdj < r.host.minOOM {
+		r.clampOnce.Do(func() {
+			r.log.Warn("oom_score_adj of containers is raised: without CAP_SYS_RESOURCE it cannot be lowered",
+				zap.Int("wanted", req.OOMScoreAdj), zap.Int("lowest", r.host.minOOM))
+		})
+	}
+	spec, err := buildSpec(specInput{id: id, req: req, image: img.config, user: img.user, host: r.host, cgroup: cgroup})
+	if err != nil {
+		return containers.Container{}, err
+	}
+	packed, err := typeurl.MarshalAny(spec)
+	if err != nil {
+		return containers.Container{}, fmt.Errorf("spec: %w", err)
+	}
+	info, err := r.runtimeInfo(systemd)
+	if err != nil {
+		return containers.Container{}, err
+	}
+	return containers.Container{
+		ID:          id,
+		Labels:      attemptLabels(r.opts.Instance, r.host.bootID, req, img.Image, cgroup),
+		Image:       img.Name,
+		Runtime:     info,
+		Spec:        packed,
+		Snapshotter: img.snapshotter,
+		SnapshotKey: id,
+	}, nil
+}
+
+// make carries out the effects of Create in their order.
+func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.CreateRequest, img *imageInfo) (entry, error) {
+	stored, err := r.containers().Create(ctx, c)
+	if err != nil {
+		return entry{}, fmt.Errorf("create container: %w", native(err))
+	}
+	mounts, err := r.client.SnapshotService(c.Snapshotter).Prepare(ctx, c.ID, img.chainID,
+		snapshots.WithLabels(map[string]string{labelInstance: r.opts.Instance}))
+	if err != nil {
+		r.images.forget(img.Name)
+		return entry{}, fmt.Errorf("create snapshot: %w", native(err))
+	}
+	e, _, _ := observe(stored, nil, r.host.bootID)
+	resp, err := r.client.TaskService().Create(ctx, &tasks.CreateTaskRequest{
+		ContainerID: c.ID,
+		Rootfs:      protoMounts(mounts),
+		Stdout:      req.Stdout,
+		Stderr:      req.Stderr,
+	})
+	if err == nil {
+		e.attempt.PID = int(resp.Pid)
+		return e, nil
+	}
+	err = native(err)
+	if errors.Is(err, pod.ErrUnavailable) || ctx.Err() != nil {
+		return entry{}, fmt.Errorf("create task: %w", err)
+	}
+	return r.failedStart(ctx, e, err)
+}
+
+// failedStart turns an attempt whose process cannot be made into an exited one.
+func (r *Runtime) failedStart(ctx context.Context, e entry, cause error) (entry, error) {
+	if err := r.stopTask(ctx, e.attempt.ID); err != nil {
+		return entry{}, errors.Join(cause, err)
+	}
+	r.state.put(e)
+	x := exitRecord{Code: codeStartError, FinishedAt: now(), StartError: cause.Error()}
+	if err := r.recordExit(ctx, e, x); err != nil {
+		r.state.remove(e.attempt.ID)
+		return entry{}, errors.Join(cause, err)
+	}
+	exited(x)(&e)
+	return e, nil
+}
+
+func protoMounts(mounts []mount.Mount) []*apitypes.Mount {
+	all := make([]*apitypes.Mount, 0, len(mounts))
+	for _, m := range mounts {
+		all = append(all, &apitypes.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	return all
+}

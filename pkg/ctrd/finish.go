@@ -1,0 +1,147 @@
+package ctrd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
+	"go.uber.org/zap"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// finishRetry is the time between two tries to record an exit.
+const finishRetry = 2 * time.Second
+
+// finishSoon records an exit in the background, after a delay.
+func (r *Runtime) finishSoon(ctx context.Context, id string, seen *exitRecord, delay time.Duration) {
+	r.workers.Go(func() {
+		if delay > 0 {
+			timer := time.NewTimer(delay)
+			defer timer.Stop()
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+			}
+		}
+		err := r.finishAttempt(ctx, id, seen)
+		if err == nil || ctx.Err() != nil || errors.Is(err, pod.ErrUnavailable) {
+			// When containerd is back, the listing begins this anew.
+			return
+		}
+		r.log.Warn("cannot record the end of a container", zap.String("id", id), zap.Error(err))
+		r.finishSoon(ctx, id, seen, finishRetry)
+	})
+}
+
+// finishAttempt records durably how an attempt ended and then lets its task,
+// and so its shim, go. seen is what an event told, for the case that the task
+// is gone already; nil where there was none. An attempt that runs, is unknown
+// or is finished is left as it is.
+func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord) error {
+	if e, ok := r.state.get(id); !ok && !r.ids.held(id) {
+		return nil
+	} else if ok && e.attempt.State == pod.AttemptExited && seen != nil {
+		return nil
+	}
+	unlock := r.ids.lock(id)
+	defer unlock()
+	if err := r.finish.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer r.finish.Release(1)
+	ctx, cancel := outlive(ctx)
+	defer cancel()
+	e, ok := r.state.get(id)
+	if !ok {
+		return nil
+	}
+	if e.attempt.State == pod.AttemptExited {
+		return r.deleteTask(ctx, id)
+	}
+	task, err := r.task(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case task == nil && seen == nil:
+		seen = lost()
+	case task == nil:
+		// Somebody else deleted the task: a killed shim's end is told with
+		// this code, whatever it was.
+		seen.Lost = seen.Lost || seen.Code == codeLost
+	case task.Status != tasktypes.Status_STOPPED:
+		return nil
+	default:
+		seen = &exitRecord{Code: int(task.ExitStatus), FinishedAt: task.ExitedAt.AsTime()}
+	}
+	if err := r.recordExit(ctx, e, *seen); err != nil {
+		return err
+	}
+	if task == nil {
+		return nil
+	}
+	return r.deleteTask(ctx, id)
+}
+
+// recordExit writes an exit into the container's labels and then into the
+// picture. The caller holds the attempt's lock.
+func (r *Runtime) recordExit(ctx context.Context, e entry, x exitRecord) error {
+	id := e.attempt.ID
+	x.StartedAt = e.attempt.StartedAt
+	x.OOM = x.OOM || e.oom || oomKills(r.host.cgroupV2, e.cgroup) > 0
+	if x.FinishedAt.Before(x.StartedAt) {
+		x.FinishedAt = x.StartedAt
+	}
+	text, err := x.encode()
+	if err != nil {
+		return err
+	}
+	if err := r.setLabel(ctx, id, labelExit, text); err != nil {
+		if errors.Is(err, pod.ErrNotFound) {
+			r.state.remove(id)
+			return nil
+		}
+		return fmt.Errorf("record exit: %w", err)
+	}
+	r.state.update(id, exited(x))
+	r.log.Info("container ended", append(fields(e.attempt), zap.Int("code", x.Code),
+		zap.Bool("oom", x.OOM), zap.Bool("lost", x.Lost))...)
+	return nil
+}
+
+func (r *Runtime) setLabel(ctx context.Context, id, key, value string) error {
+	_, err := r.containers().Update(ctx, containers.Container{ID: id, Labels: map[string]string{key: value}}, "labels."+key)
+	return native(err)
+}
+
+// task returns the attempt's task, or nil where it has none.
+func (r *Runtime) task(ctx context.Context, id string) (*tasktypes.Process, error) {
+	resp, err := r.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
+	if err != nil {
+		return nil, orGone(err)
+	}
+	return resp.Process, nil
+}
+
+// deleteTask deletes a stopped task; that there is none is no error.
+func (r *Runtime) deleteTask(ctx context.Context, id string) error {
+	_, err := r.client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+	if err = orGone(err); err != nil {
+		return fmt.Errorf("delete task: %w", err)
+	}
+	return nil
+}
+
+func fields(a pod.Attempt) []zap.Field {
+	return []zap.Field{
+		zap.String("pod", a.Pod.Namespace+"/"+a.Pod.Name),
+		zap.String("uid", string(a.Pod.UID)),
+		zap.String("container", a.Container),
+		zap.Int("attempt", a.Number),
+	}
+}

@@ -1,0 +1,253 @@
+package ctrd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/dialer"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/typeurl/v2"
+	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// DefaultRuntimeHandler is containerd's runtime for runc and what behaves like
+// it.
+const DefaultRuntimeHandler = "io.containerd.runc.v2"
+
+// Options say which containerd to use, and as whom.
+type Options struct {
+	// Address is containerd's socket.
+	Address string
+	// Namespace is the containerd namespace of all that carob makes.
+	Namespace string
+	// Instance tells this carob's things from those of another in the same
+	// namespace.
+	Instance string
+	// Snapshotter holds images and root file systems; empty: overlayfs where
+	// containerd has it, else native.
+	Snapshotter string
+	// RuntimeHandler is containerd's runtime; empty: DefaultRuntimeHandler.
+	RuntimeHandler string
+	// Binary is the OCI runtime the handler calls; empty: its own default.
+	Binary string
+	// ImagesOnly is for commands beside a running carob: it neither watches
+	// nor records exits; only the methods about images, Ping, Version and
+	// RemoveInstance work.
+	ImagesOnly bool
+	// MaxPulls bounds how many images are pulled at once; 0 means 3.
+	MaxPulls int64
+	Log      *zap.Logger
+}
+
+// Runtime runs attempts and keeps images on containerd. While containerd is
+// away its methods return errors that wrap pod.ErrUnavailable; when it is back
+// they work again.
+type Runtime struct {
+	opts   Options
+	log    *zap.Logger
+	client *containerd.Client
+	host   host
+
+	state  *state
+	ids    keyedLocks
+	images *imageCache
+	pulls  flights
+	limit  *semaphore.Weighted
+	finish *semaphore.Weighted
+
+	// undone are the IDs of attempts that were half made and could not be
+	// removed again yet.
+	undone sync.Map
+
+	snapshotter atomic.Pointer[string]
+	clampOnce   sync.Once
+
+	// leases of this process, which CleanUp must leave alone.
+	leaseMu sync.Mutex
+	leases  map[string]struct{}
+
+	life    context.Context
+	end     context.CancelFunc
+	workers sync.WaitGroup
+}
+
+var (
+	_ pod.Runtime     = (*Runtime)(nil)
+	_ pod.RuntimeView = (*Runtime)(nil)
+	_ pod.Images      = (*Runtime)(nil)
+)
+
+// Connect returns a Runtime that connects by itself, now and whenever
+// containerd comes back; that containerd does not answer yet is no error. It
+// works until ctx ends or Close is called.
+func Connect(ctx context.Context, o Options) (*Runtime, error) {
+	if o.Address == "" || o.Namespace == "" || o.Instance == "" {
+		return nil, errors.New("containerd: address, namespace and instance must be given")
+	}
+	if o.RuntimeHandler == "" {
+		o.RuntimeHandler = DefaultRuntimeHandler
+	}
+	if o.MaxPulls <= 0 {
+		o.MaxPulls = 3
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	client, err := containerd.New(o.Address,
+		containerd.WithDefaultNamespace(o.Namespace),
+		containerd.WithDialOpts(dialOptions()))
+	if err != nil {
+		return nil, fmt.Errorf("containerd: %w", err)
+	}
+	r := &Runtime{
+		opts:   o,
+		log:    o.Log.Named("ctrd"),
+		client: client,
+		host:   thisHost(),
+		state:  newState(),
+		images: newImageCache(),
+		limit:  semaphore.NewWeighted(o.MaxPulls),
+		finish: semaphore.NewWeighted(8),
+		leases: map[string]struct{}{},
+	}
+	r.life, r.end = context.WithCancel(r.scoped(ctx))
+	if !o.ImagesOnly {
+		r.workers.Go(func() { r.follow(r.life) })
+	}
+	return r, nil
+}
+
+// dialOptions make a broken connection come back within a second.
+func dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(dialer.ContextDialer),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+	}
+}
+
+// Close ends what Connect began. Containers go on running.
+func (r *Runtime) Close() error {
+	r.end()
+	r.workers.Wait()
+	return r.client.Close()
+}
+
+// scoped puts containerd's namespace into ctx.
+func (r *Runtime) scoped(ctx context.Context) context.Context {
+	return namespaces.WithNamespace(ctx, r.opts.Namespace)
+}
+
+// Ping tells whether containerd answers.
+func (r *Runtime) Ping(ctx context.Context) error {
+	_, err := r.Version(ctx)
+	return err
+}
+
+// Version is containerd's own version.
+func (r *Runtime) Version(ctx context.Context) (string, error) {
+	v, err := r.client.Version(r.scoped(ctx))
+	if err != nil {
+		return "", native(err)
+	}
+	return v.Version, nil
+}
+
+// List returns all attempts of all pods of this instance.
+func (r *Runtime) List(ctx context.Context) ([]pod.Attempt, error) {
+	if err := r.usable(ctx); err != nil {
+		return nil, err
+	}
+	return r.state.list(), nil
+}
+
+// Watch returns a channel of changes; see pod.RuntimeView.
+func (r *Runtime) Watch(ctx context.Context) (<-chan pod.Change, error) {
+	if err := r.usable(ctx); err != nil {
+		return nil, err
+	}
+	return r.state.watch(ctx)
+}
+
+var errImagesOnly = errors.New("this connection was made for images only")
+
+// usable waits until the picture of what runs is true.
+func (r *Runtime) usable(ctx context.Context) error {
+	if r.opts.ImagesOnly {
+		return errImagesOnly
+	}
+	if r.life.Err() != nil {
+		return unavailable(errClosed)
+	}
+	return r.state.await(ctx)
+}
+
+var errClosed = errors.New("connection was closed")
+
+// containers is containerd's container store.
+func (r *Runtime) containers() containers.Store { return r.client.ContainerService() }
+
+// snapshots is the chosen snapshotter.
+func (r *Runtime) snapshots(ctx context.Context) (snapshots.Snapshotter, string, error) {
+	name, err := r.snapshotterName(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	return r.client.SnapshotService(name), name, nil
+}
+
+// snapshotterName chooses once, as soon as containerd answers.
+func (r *Runtime) snapshotterName(ctx context.Context) (string, error) {
+	if name := r.snapshotter.Load(); name != nil {
+		return *name, nil
+	}
+	name := r.opts.Snapshotter
+	if name == "" {
+		resp, err := r.client.IntrospectionService().Plugins(ctx, `type==io.containerd.snapshotter.v1,id==overlayfs`)
+		if err != nil {
+			return "", native(err)
+		}
+		name = "native"
+		for _, p := range resp.Plugins {
+			if p.InitErr == nil {
+				name = "overlayfs"
+			}
+		}
+		if name == "native" {
+			r.log.Warn("containerd has no overlayfs snapshotter; every container gets a full copy of its image")
+		}
+	}
+	r.snapshotter.Store(&name)
+	return name, nil
+}
+
+// runtimeInfo is how containerd runs a container.
+func (r *Runtime) runtimeInfo(systemd bool) (containers.RuntimeInfo, error) {
+	info := containers.RuntimeInfo{Name: r.opts.RuntimeHandler}
+	if r.opts.Binary == "" && !systemd {
+		return info, nil
+	}
+	options, err := typeurl.MarshalAny(&runcoptions.Options{BinaryName: r.opts.Binary, SystemdCgroup: systemd})
+	if err != nil {
+		return info, fmt.Errorf("runtime options: %w", err)
+	}
+	info.Options = options
+	return info, nil
+}

@@ -1,0 +1,188 @@
+package ctrd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// now is the time without its monotonic part, as it is read back from disk.
+func now() time.Time { return time.Now().UTC().Round(0) }
+
+// Start starts a created attempt; see pod.Runtime.
+func (r *Runtime) Start(ctx context.Context, id string) error {
+	ctx = r.scoped(ctx)
+	if err := r.usable(ctx); err != nil {
+		return err
+	}
+	unlock := r.ids.lock(id)
+	defer unlock()
+	e, ok := r.state.get(id)
+	switch {
+	case !ok:
+		return fmt.Errorf("start %s: %w", id, pod.ErrNotFound)
+	case e.attempt.State == pod.AttemptRunning:
+		return nil
+	case e.attempt.State == pod.AttemptExited && e.attempt.Exit.StartError != "":
+		return fmt.Errorf("start %s: %w", id, startError(e.attempt.Exit.StartError))
+	case e.attempt.State == pod.AttemptExited:
+		return fmt.Errorf("start %s: %w", id, errEnded)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := outlive(ctx)
+	defer cancel()
+	return r.startTask(ctx, e)
+}
+
+var errEnded = errors.New("the attempt has ended")
+
+// startError is why a process could not be started.
+type startError string
+
+func (e startError) Error() string { return string(e) }
+
+// startTask starts the process and, at the same time, records that it was
+// started: the record only has to survive a crash that comes later.
+func (r *Runtime) startTask(ctx context.Context, e entry) error {
+	id, at := e.attempt.ID, now()
+	var pid uint32
+	var started error
+	var group errgroup.Group
+	group.Go(func() error { return r.setLabel(ctx, id, labelStartedAt, at.Format(time.RFC3339Nano)) })
+	group.Go(func() error {
+		resp, err := r.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: id})
+		if err != nil {
+			started = native(err)
+			return nil
+		}
+		pid = resp.Pid
+		return nil
+	})
+	recorded := group.Wait()
+	switch {
+	case started == nil:
+		r.state.update(id, running(int(pid), at))
+		if recorded != nil {
+			return fmt.Errorf("record start: %w", recorded)
+		}
+		return nil
+	case errors.Is(started, pod.ErrUnavailable) || ctx.Err() != nil:
+		return fmt.Errorf("start task: %w", started)
+	}
+	if _, err := r.failedStart(ctx, e, started); err != nil {
+		return err
+	}
+	return fmt.Errorf("start %s: %w", id, startError(started.Error()))
+}
+
+// Signal signals the attempt's init process; see pod.Runtime.
+func (r *Runtime) Signal(ctx context.Context, id string, sig syscall.Signal) error {
+	ctx = r.scoped(ctx)
+	if err := r.usable(ctx); err != nil {
+		return err
+	}
+	if _, ok := r.state.get(id); !ok {
+		return nil
+	}
+	return r.kill(ctx, id, sig, false)
+}
+
+func (r *Runtime) kill(ctx context.Context, id string, sig syscall.Signal, all bool) error {
+	_, err := r.client.TaskService().Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(sig), All: all})
+	if err = orGone(err); err != nil && !errdefs.IsFailedPrecondition(err) {
+		return fmt.Errorf("signal task: %w", err)
+	}
+	return nil
+}
+
+// Remove kills what still runs and removes the attempt; see pod.Runtime.
+func (r *Runtime) Remove(ctx context.Context, id string) error {
+	ctx = r.scoped(ctx)
+	if err := r.usable(ctx); err != nil {
+		return err
+	}
+	unlock := r.ids.lock(id)
+	defer unlock()
+	e, ok := r.state.get(id)
+	if !ok {
+		return nil
+	}
+	return r.destroy(ctx, id, e.pipes)
+}
+
+// destroy removes task, pipes, snapshot and container record in this order,
+// whichever of them there are. The record goes last, so that what is left after
+// a crash is found by it. The caller holds the attempt's lock.
+func (r *Runtime) destroy(ctx context.Context, id string, pipes []string) error {
+	if err := r.stopTask(ctx, id); err != nil {
+		return err
+	}
+	if err := removePipes(pipes); err != nil {
+		return err
+	}
+	sn, _, err := r.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	if err := removeSnapshot(ctx, sn, id); err != nil {
+		return err
+	}
+	if err := orGone(r.containers().Delete(ctx, id)); err != nil {
+		return fmt.Errorf("delete container: %w", err)
+	}
+	r.state.remove(id)
+	return nil
+}
+
+func removeSnapshot(ctx context.Context, sn snapshots.Snapshotter, key string) error {
+	if err := orGone(sn.Remove(ctx, key)); err != nil {
+		return fmt.Errorf("remove snapshot: %w", err)
+	}
+	return nil
+}
+
+// stopTask kills the attempt's processes, waits for their end and deletes the
+// task.
+func (r *Runtime) stopTask(ctx context.Context, id string) error {
+	task, err := r.task(ctx, id)
+	if err != nil || task == nil {
+		return err
+	}
+	if task.Status != tasktypes.Status_STOPPED {
+		if err := r.killAndWait(ctx, id); err != nil {
+			return err
+		}
+	}
+	return r.deleteTask(ctx, id)
+}
+
+// killAndWait waits before it kills: the other way round an end in between
+// would be missed.
+func (r *Runtime) killAndWait(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, effectTimeout)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.client.TaskService().Wait(ctx, &tasks.WaitRequest{ContainerID: id})
+		ended <- orGone(err)
+	}()
+	if err := r.kill(ctx, id, syscall.SIGKILL, true); err != nil {
+		return err
+	}
+	if err := <-ended; err != nil {
+		return fmt.Errorf("wait for task: %w", err)
+	}
+	return nil
+}
