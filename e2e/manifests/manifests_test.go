@@ -1,0 +1,230 @@
+// Package manifests applies every file in manifests/ as it stands (only its
+// host ports moved to free ones) and checks what its header comment says.
+package manifests
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carob-project/carob/e2e/harness"
+)
+
+// applied is a manifest that was applied.
+type applied struct {
+	*harness.Carob
+	// ports tells which free port stands for a hostPort of the file.
+	ports map[string]string
+}
+
+// checks say what each file promises; a file without a check fails the test.
+var checks = map[string]func(*testing.T, applied){
+	"hello.yaml":             hello,
+	"init-containers.yaml":   initContainers,
+	"shared-volume.yaml":     sharedVolume,
+	"configuration.yaml":     configuration,
+	"limits.yaml":            limits,
+	"host-port.yaml":         hostPort,
+	"run-to-completion.yaml": runToCompletion,
+	"on-failure.yaml":        onFailure,
+	"deadline.yaml":          deadline,
+	"names.yaml":             names,
+	"graceful-stop.yaml":     gracefulStop,
+	"localhost.yaml":         localhost,
+}
+
+func TestManifests(t *testing.T) {
+	c := harness.Started(t)
+	dir := filepath.Join(harness.Root(t), "manifests")
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no manifests: %v", err)
+	}
+	for _, f := range files {
+		name := filepath.Base(f)
+		t.Run(name, func(t *testing.T) {
+			check := checks[name]
+			if check == nil {
+				t.Fatal("nothing checks this file")
+			}
+			data, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(string(data), "# ") {
+				t.Error("the file has no header comment")
+			}
+			text, ports := freePorts(t, string(data))
+			c.Apply(t, text)
+			check(t, applied{c, ports})
+			if out, err := c.KubectlInput(text, "delete", "--timeout=60s", "-f", "-"); err != nil {
+				t.Errorf("delete: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+var hostPorts = regexp.MustCompile(`hostPort: (\d+)`)
+
+// freePorts moves host ports to free ones: other tests may run beside this.
+func freePorts(t *testing.T, text string) (string, map[string]string) {
+	ports := map[string]string{}
+	text = hostPorts.ReplaceAllStringFunc(text, func(m string) string {
+		old := hostPorts.FindStringSubmatch(m)[1]
+		ports[old] = harness.FreePort(t)
+		return "hostPort: " + ports[old]
+	})
+	return text, ports
+}
+
+func fetch(url string) (string, error) {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = r.Body.Close() }()
+	body, err := io.ReadAll(r.Body)
+	return string(body), err
+}
+
+func (a applied) fetches(t *testing.T, port, want string) {
+	t.Helper()
+	harness.Eventually(t, 20*time.Second, func() string {
+		body, err := fetch("http://127.0.0.1:" + a.ports[port] + "/")
+		if err != nil {
+			return err.Error()
+		}
+		if !strings.Contains(body, want) {
+			return body
+		}
+		return ""
+	})
+}
+
+// logs waits until the log of a container holds all of want.
+func (a applied) logs(t *testing.T, pod, container string, want ...string) string {
+	t.Helper()
+	var out string
+	harness.Eventually(t, 30*time.Second, func() string {
+		var err error
+		if out, err = a.Kubectl("logs", pod, "-c", container); err != nil {
+			return out
+		}
+		for _, w := range want {
+			if !strings.Contains(out, w) {
+				return "no " + w + " in " + out
+			}
+		}
+		return ""
+	})
+	return out
+}
+
+func (a applied) becomes(t *testing.T, within time.Duration, pod, path, want string) {
+	t.Helper()
+	harness.Eventually(t, within, func() string {
+		if got := a.Get(t, "pod", pod, path); got != want {
+			return path + " is " + got + ", want " + want
+		}
+		return ""
+	})
+}
+
+func hello(t *testing.T, a applied) {
+	a.WaitReady(t, "hello")
+	a.fetches(t, "8080", "Hello from hello, written at ")
+}
+
+func initContainers(t *testing.T, a applied) {
+	a.WaitReady(t, "init-containers")
+	a.logs(t, "init-containers", "main", "first second\n")
+	a.becomes(t, 5*time.Second, "init-containers", "{.status.initContainerStatuses[*].state.terminated.reason}", "Completed Completed")
+}
+
+func sharedVolume(t *testing.T, a applied) {
+	out := a.logs(t, "shared-volume", "reader", "read: data", "read-only")
+	if strings.Contains(out, "leaks") {
+		t.Error(out)
+	}
+}
+
+func configuration(t *testing.T, a applied) {
+	a.logs(t, "configuration", "main", "greeting: good morning\n", "password: 9 characters, mode 400\n", `labels: tier="demo"`, "memory: 32 MiB\n")
+}
+
+func limits(t *testing.T, a applied) {
+	const greedy = `{.status.containerStatuses[?(@.name=="greedy")].`
+	harness.Eventually(t, 30*time.Second, func() string {
+		got := a.Get(t, "pod", "limits", greedy+"state.terminated.reason}"+greedy+"lastState.terminated.reason}")
+		if !strings.Contains(got, "OOMKilled") {
+			return "reason is " + got
+		}
+		return ""
+	})
+	got := a.Get(t, "pod", "limits", greedy+"lastState.terminated.exitCode}"+greedy+"state.terminated.exitCode}")
+	if !strings.HasPrefix(got, "137") {
+		t.Errorf("exit code %s", got)
+	}
+	const modest = `{.status.containerStatuses[?(@.name=="modest")].`
+	if got := a.Get(t, "pod", "limits", modest+"restartCount}"+modest+"ready}"); got != "0true" {
+		t.Errorf("modest: %s", got)
+	}
+}
+
+func hostPort(t *testing.T, a applied) {
+	a.WaitReady(t, "host-port")
+	a.fetches(t, "8081", "by host port")
+}
+
+func runToCompletion(t *testing.T, a applied) {
+	a.becomes(t, 30*time.Second, "run-to-completion", "{.status.phase}", "Succeeded")
+	if got := a.Get(t, "pod", "run-to-completion", "{.status.containerStatuses[0].state.terminated.message}"); got != "42 things done\n" {
+		t.Errorf("message %q", got)
+	}
+	a.logs(t, "run-to-completion", "work", "working\n")
+}
+
+func onFailure(t *testing.T, a applied) {
+	a.becomes(t, 60*time.Second, "on-failure", "{.status.phase}", "Succeeded")
+	if got := a.Get(t, "pod", "on-failure", "{.status.containerStatuses[0].restartCount}"); got != "2" {
+		t.Errorf("restarted %s times", got)
+	}
+	a.logs(t, "on-failure", "flaky", "try 3\n")
+}
+
+func deadline(t *testing.T, a applied) {
+	a.becomes(t, 30*time.Second, "deadline", "{.status.phase}/{.status.reason}", "Failed/DeadlineExceeded")
+}
+
+func names(t *testing.T, a applied) {
+	out := a.logs(t, "names", "main", "teller\n", "10.1.2.3\tbank\tbank.example\n", "nameserver 192.0.2.53\n", "search carob.example\n", "options ndots:2\n")
+	if strings.Count(out, "nameserver") != 1 {
+		t.Errorf("more than one name server:\n%s", out)
+	}
+}
+
+func gracefulStop(t *testing.T, a applied) {
+	const dir = "/tmp/carob-graceful-stop"
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	a.WaitReady(t, "graceful-stop")
+	a.logs(t, "graceful-stop", "main", "ready\n")
+	began := time.Now()
+	a.K(t, "delete", "pod", "graceful-stop", "--timeout=60s")
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("it took %v: SIGTERM did not reach the container", took)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "closed")); err != nil || string(data) != "closed\n" {
+		t.Errorf("closed: %q %v", data, err)
+	}
+	a.Apply(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: graceful-stop}\nspec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: 'busybox:1.35', command: [sleep, '1']}]}\n")
+}
+
+func localhost(t *testing.T, a applied) {
+	a.logs(t, "localhost", "client", "pong\n", "pid 1\n")
+}
