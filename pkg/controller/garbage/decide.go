@@ -1,0 +1,139 @@
+package garbage
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// OwnerState is what is known for certain of an owner that an object names.
+type OwnerState int
+
+const (
+	// OwnerLive: it exists.
+	OwnerLive OwnerState = iota
+	// OwnerWaiting: it is being deleted in the foreground, and so wants its
+	// dependents gone first.
+	OwnerWaiting
+	// OwnerAbsent: the API server has no such object, or one of that name
+	// with another UID.
+	OwnerAbsent
+	// OwnerUnresolvable: nobody can look it up, as its kind is not served or
+	// lives in a namespace while the dependent does not.
+	OwnerUnresolvable
+)
+
+// StateOf returns the state of an owner that exists.
+func StateOf(owner Node) OwnerState {
+	if owner.Waiting() {
+		return OwnerWaiting
+	}
+	return OwnerLive
+}
+
+// Verb is what to do with an object.
+type Verb int
+
+const (
+	// Keep: nothing.
+	Keep Verb = iota
+	// Delete the object, with Policy.
+	Delete
+	// DropOwners removes the references to the UIDs in Owners.
+	DropOwners
+	// Orphan removes the references to the object from all in Dependents,
+	// and then its orphan finalizer.
+	Orphan
+	// Release removes the foreground finalizer.
+	Release
+)
+
+// Decision is what to do with one object.
+type Decision struct {
+	Verb   Verb
+	Policy metav1.DeletionPropagation
+	// Unblock: before the deletion, let none of the object's references
+	// block their owners; it would wait for an owner that waits for it.
+	Unblock    bool
+	Owners     []types.UID
+	Dependents []types.UID
+	// Examine are objects to look at, because this one waits for them.
+	Examine []types.UID
+}
+
+// Decide says what to do with n. states are those of n.Owners, in that order;
+// dependents are the objects that name n as owner.
+func Decide(n Node, states []OwnerState, dependents []Node) Decision {
+	switch {
+	case n.Deleting && n.Orphan:
+		return Decision{Verb: Orphan, Dependents: uids(dependents)}
+	case n.Waiting():
+		return decideWaiting(n, dependents)
+	case n.Deleting, len(n.Owners) == 0, slices.Contains(states, OwnerUnresolvable):
+		return Decision{}
+	case slices.Contains(states, OwnerLive):
+		return dropDead(n, states)
+	case slices.Contains(states, OwnerWaiting) && len(dependents) > 0:
+		// Its own dependents have to go first too, or the owner would go
+		// before all below it have.
+		return Decision{
+			Verb:    Delete,
+			Policy:  metav1.DeletePropagationForeground,
+			Unblock: slices.ContainsFunc(dependents, Node.Waiting),
+		}
+	}
+	return Decision{Verb: Delete, Policy: policy(n)}
+}
+
+// decideWaiting lets n go when nothing blocks it any more.
+func decideWaiting(n Node, dependents []Node) Decision {
+	blocked := false
+	var examine []types.UID
+	for _, d := range dependents {
+		if !slices.ContainsFunc(d.Owners, func(ref metav1.OwnerReference) bool { return ref.UID == n.UID && blocks(ref) }) {
+			continue
+		}
+		blocked = true
+		if !d.Deleting {
+			examine = append(examine, d.UID)
+		}
+	}
+	if blocked {
+		return Decision{Examine: examine}
+	}
+	return Decision{Verb: Release}
+}
+
+// dropDead is for an object that keeps at least one live owner.
+func dropDead(n Node, states []OwnerState) Decision {
+	var dead []types.UID
+	for i, ref := range n.Owners {
+		if states[i] != OwnerLive {
+			dead = append(dead, ref.UID)
+		}
+	}
+	if len(dead) == 0 {
+		return Decision{}
+	}
+	return Decision{Verb: DropOwners, Owners: dead}
+}
+
+// policy is how to delete an object without owners: as its finalizers ask.
+func policy(n Node) metav1.DeletionPropagation {
+	switch {
+	case n.Orphan:
+		return metav1.DeletePropagationOrphan
+	case n.Foreground:
+		return metav1.DeletePropagationForeground
+	}
+	return metav1.DeletePropagationBackground
+}
+
+func uids(nodes []Node) []types.UID {
+	out := make([]types.UID, 0, len(nodes))
+	for _, n := range nodes {
+		out = append(out, n.UID)
+	}
+	return out
+}
