@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"google.golang.org/grpc/status"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
@@ -27,7 +28,12 @@ func native(err error) error {
 	if err == nil || errors.Is(err, pod.ErrUnavailable) || errors.Is(err, pod.ErrNotFound) {
 		return err
 	}
-	n := errgrpc.ToNative(err)
+	// Some of the client's calls translate by themselves, and doing it twice
+	// would lose the kind of error.
+	n := err
+	if _, raw := status.FromError(err); raw {
+		n = errgrpc.ToNative(err)
+	}
 	switch {
 	case errdefs.IsUnavailable(n):
 		return fmt.Errorf("containerd: %w: %w", pod.ErrUnavailable, n)

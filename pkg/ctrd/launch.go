@@ -114,7 +114,6 @@ func disabledPlugins() []string {
 		"io.containerd.tracing.processor.v1.otlp",
 		"io.containerd.nri.v1.nri",
 		"io.containerd.image-verifier.v1.bindir",
-		"io.containerd.runtime.v1.linux",
 		"io.containerd.snapshotter.v1.aufs",
 		"io.containerd.snapshotter.v1.blockfile",
 		"io.containerd.snapshotter.v1.btrfs",
@@ -155,11 +154,13 @@ disabled_plugins = [
 func (c *Child) first(ctx context.Context) (*process, error) {
 	if pid := c.leftover(); pid != 0 {
 		p, err := adopt(pid)
-		if err == nil && c.awaitAnswer(ctx, p) == nil {
+		// Asked again: the number may have changed hands before adopt.
+		same := err == nil && c.leftover() == pid
+		if same && c.awaitAnswer(ctx, p) == nil {
 			c.log.Info("adopted the running containerd", zap.Int("pid", pid))
 			return p, nil
 		}
-		if err == nil {
+		if same {
 			// It runs and does not answer: it would keep the new one from
 			// its database.
 			p.stop(stopTimeout)
