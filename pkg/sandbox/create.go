@@ -1,0 +1,134 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/carob-project/carob/pkg/cgroup"
+	"github.com/carob-project/carob/pkg/cni"
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// Create makes the namespaces, mounts and cgroup of a pod. A sandbox that
+// exists and is whole is returned as it is; anything less is removed first. On
+// an error nothing is left, or what is left shows as stale.
+func (m *Manager) Create(ctx context.Context, p *corev1.Pod) (*pod.Sandbox, error) {
+	if p.Spec.HostNetwork || p.Spec.HostIPC || p.Spec.HostPID {
+		return nil, fmt.Errorf("%w: the host's namespaces are not supported", pod.ErrConfig)
+	}
+	unlock, err := m.lock(ctx, p.UID)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	m.setMaking(p.UID, true)
+	defer m.setMaking(p.UID, false)
+
+	r, err := m.read(p.UID)
+	if err == nil && r != nil && m.whole(r) {
+		return m.view(r), nil
+	}
+	if r != nil || err != nil {
+		if err := m.remove(ctx, p.UID); err != nil {
+			return nil, fmt.Errorf("remove an earlier sandbox: %w", err)
+		}
+	}
+	begin := time.Now()
+	r = m.plan(p)
+	if err := m.make(ctx, r, m.opts.Resources(p)); err != nil {
+		undo, cancel := undoContext(ctx)
+		defer cancel()
+		if uerr := m.remove(undo, p.UID); uerr != nil {
+			m.log.Warn("undo of a failed sandbox failed", m.podField(r), zap.Error(uerr))
+		}
+		return nil, err
+	}
+	m.log.Debug("sandbox created", m.podField(r), zap.String("uid", string(r.UID)), zap.Duration("took", time.Since(begin)))
+	return m.view(r), nil
+}
+
+// plan is the record of a sandbox of which nothing is made yet.
+func (m *Manager) plan(p *corev1.Pod) *record {
+	return &record{
+		UID: p.UID, Namespace: p.Namespace, Name: p.Name,
+		BootID:    m.opts.BootID,
+		CreatedAt: m.opts.Now(),
+		State:     stateMaking,
+		Hostname:  m.opts.Hostname(p),
+		Cgroup:    cgroup.PodName(cgroup.QoS(m.opts.QOS(p)), string(p.UID)),
+	}
+}
+
+// make carries a planned record out.
+func (m *Manager) make(ctx context.Context, r *record, res pod.Resources) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	dir := m.dir(r.UID)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make sandbox: %w", err)
+	}
+	if err := m.write(r); err != nil {
+		return err
+	}
+	pins, err := makeNamespaces(dir, r.Hostname)
+	if err != nil {
+		return err
+	}
+	r.Pins = pins
+	if err := mountShm(dir); err != nil {
+		return err
+	}
+	if err := m.opts.Cgroups.EnsurePod(ctx, r.Cgroup, res); err != nil {
+		return err
+	}
+	r.State = stateWhole
+	return m.write(r)
+}
+
+// whole says whether a sandbox can serve: made in this boot, and all its parts
+// are where the record says.
+func (m *Manager) whole(r *record) bool {
+	if r.State != stateWhole || r.BootID != m.opts.BootID {
+		return false
+	}
+	dir := m.dir(r.UID)
+	for _, name := range namespaceFiles() {
+		if id, ok := cni.NamespaceID(filepath.Join(dir, name)); !ok || id != r.Pins[name] {
+			return false
+		}
+	}
+	return shmMounted(dir)
+}
+
+// view is a record in the engine's terms.
+func (m *Manager) view(r *record) *pod.Sandbox {
+	dir := m.dir(r.UID)
+	return &pod.Sandbox{
+		Namespaces: pod.Namespaces{
+			Net: filepath.Join(dir, netFile),
+			IPC: filepath.Join(dir, ipcFile),
+			UTS: filepath.Join(dir, utsFile),
+		},
+		ShmPath:      filepath.Join(dir, shmDir),
+		CgroupParent: m.opts.Cgroups.ParentFor(r.Cgroup),
+		Attached:     r.Network == networkAttached,
+		IPs:          r.IPs,
+		Stale:        !m.whole(r),
+		CreatedAt:    r.CreatedAt,
+	}
+}
+
+func (m *Manager) podField(r *record) zap.Field {
+	return zap.String("pod", r.Namespace+"/"+r.Name)
+}
+
+// errNoSandbox is what Attach answers for a pod without a whole sandbox.
+var errNoSandbox = errors.New("the pod has no usable sandbox")
