@@ -30,7 +30,7 @@ func containerRules(p string, init bool) []Rule {
 
 func containerResourceRules(p string) []Rule {
 	const note = "only cpu and memory are counted and limited"
-	later := []string{"ephemeral-storage", "hugepages-*", "*/*"}
+	later := []string{"ephemeral-storage", "hugepages-*", "?*/?*"}
 	return []Rule{
 		{Path: p + ".limits", State: Limited, Keys: []string{"cpu", "memory"}, Later: later, Note: note},
 		{Path: p + ".requests", State: Limited, Keys: []string{"cpu", "memory"}, Later: later, Note: note},

@@ -126,8 +126,8 @@ func quoted(values []string) string {
 	return strings.Join(q, ", ")
 }
 
-// isSet says whether a client has set the value. With emptyOK an object of
-// which nothing is set counts as unset.
+// isSet says whether a client has set the value. With emptyOK an object in
+// which no field is set counts as unset.
 func isSet(v reflect.Value, emptyOK bool) bool {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -137,7 +137,7 @@ func isSet(v reflect.Value, emptyOK bool) bool {
 		if v.Elem().Kind() != reflect.Struct {
 			return true
 		}
-		return !emptyOK || isSet(v.Elem(), true)
+		return !emptyOK || isSet(v.Elem(), false)
 	case reflect.Slice, reflect.Map:
 		return v.Len() > 0
 	case reflect.Struct:
@@ -145,7 +145,7 @@ func isSet(v reflect.Value, emptyOK bool) bool {
 			return !v.IsZero()
 		}
 		for i := range v.NumField() {
-			if isSet(v.Field(i), emptyOK) {
+			if isSet(v.Field(i), false) {
 				return true
 			}
 		}

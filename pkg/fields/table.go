@@ -2,6 +2,7 @@ package fields
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -50,9 +51,9 @@ type Rule struct {
 	Only []string
 	// Keys are the honoured keys of a Limited map.
 	Keys []string
-	// Later names the values or keys that are known and refused, each a text
-	// with at most one * that stands for anything; those that are in neither
-	// list are left to validation. Without it all others are refused.
+	// Later are patterns, as of path.Match, of the values or keys that are
+	// known and refused; those that are in neither list are left to
+	// validation. Without it all others are refused.
 	Later []string
 	// Note is a remark for the documentation. Where something is refused it
 	// also ends the error, so it says what to do instead.
@@ -189,11 +190,7 @@ func (r *Rule) refuses(value string) bool {
 		return false
 	}
 	return len(r.Later) == 0 || slices.ContainsFunc(r.Later, func(pattern string) bool {
-		before, after, wild := strings.Cut(pattern, "*")
-		if !wild {
-			return pattern == value
-		}
-		return len(value) >= len(before)+len(after) &&
-			strings.HasPrefix(value, before) && strings.HasSuffix(value, after)
+		ok, err := path.Match(pattern, value)
+		return ok && err == nil
 	})
 }

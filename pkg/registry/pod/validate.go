@@ -106,7 +106,7 @@ func oneOf[T ~string](path *field.Path, value T, known ...T) field.ErrorList {
 	case value == "":
 		return field.ErrorList{field.Required(path, "")}
 	case !slices.Contains(known, value):
-		return field.ErrorList{field.NotSupported(path, value, known)}
+		return field.ErrorList{field.NotSupported(path, value, slices.Sorted(slices.Values(known)))}
 	default:
 		return nil
 	}

@@ -176,5 +176,8 @@ func knownResource(name string) bool {
 	case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage:
 		return true
 	}
-	return strings.Contains(name, "/") || strings.HasPrefix(name, corev1.ResourceHugePagesPrefix)
+	if strings.Contains(name, "/") {
+		return len(validation.IsQualifiedName(name)) == 0
+	}
+	return strings.HasPrefix(name, corev1.ResourceHugePagesPrefix)
 }
