@@ -78,12 +78,10 @@ func (n *Network) guess(ctx context.Context, id string) (*record, error) {
 	return &record{ID: id, IfName: DefaultIfName, Network: c.list.Name, Config: config, Own: c.own}, nil
 }
 
-// undo closes the ports, runs DEL and forgets the record, in this order: the
-// record goes when nothing is left of what it describes.
+// undo closes the ports, runs DEL and forgets the record; the record goes when
+// nothing is left of what it describes. Ports and DEL go side by side: each
+// waits for the kernel to let go of something.
 func (n *Network) undo(ctx context.Context, r *record) error {
-	if err := n.ports.release(ctx, r.ID); err != nil {
-		return err
-	}
 	list, err := decodeConf(r.Config)
 	if err != nil {
 		return fmt.Errorf("%w %s: %w", ErrConfig, r.Network, err)
@@ -93,8 +91,13 @@ func (n *Network) undo(ctx context.Context, r *record) error {
 		// Plugins give back what lies outside of a namespace that is gone.
 		rt.NetNS = ""
 	}
-	if err := n.lib.DelNetworkList(ctx, list, rt); err != nil {
-		return fmt.Errorf("detach from network %s: %w", r.Network, err)
+	released := make(chan error, 1)
+	go func() { released <- n.ports.release(ctx, r.ID) }()
+	if err = n.lib.DelNetworkList(ctx, list, rt); err != nil {
+		err = fmt.Errorf("detach from network %s: %w", r.Network, err)
+	}
+	if err := errors.Join(err, <-released); err != nil {
+		return err
 	}
 	return n.records.remove(r.ID)
 }
