@@ -1,0 +1,162 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// openDir makes a directory that everyone may write to. One that exists keeps
+// its mode, which is its users' to change.
+func openDir(dir string) error {
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// It appears with its mode, not before.
+	tmp := filepath.Join(filepath.Dir(dir), ".new-"+filepath.Base(dir))
+	if err := os.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return written(err)
+	}
+	if err := os.Chmod(tmp, 0o777); err != nil {
+		return err
+	}
+	return os.Rename(tmp, dir)
+}
+
+func prepareEmptyDir(dir string, p *corev1.Pod, s *corev1.EmptyDirVolumeSource) error {
+	switch s.Medium {
+	case corev1.StorageMediumDefault:
+		return openDir(dir)
+	case corev1.StorageMediumMemory:
+		return tmpfs(dir, fmt.Sprintf("mode=1777,size=%d", memoryDirSize(p, s)), 0)
+	}
+	return unsupported(fmt.Sprintf("emptyDir medium %q", s.Medium))
+}
+
+// memoryDirSize returns the bytes a volume in memory may take: its sizeLimit, or
+// the sum of the memory limits of the pod's containers if that is lower, since
+// its pages count for them. Zero: neither is set; the kernel then allows half of
+// the machine's memory.
+func memoryDirSize(p *corev1.Pod, s *corev1.EmptyDirVolumeSource) int64 {
+	var sum int64
+	for _, c := range p.Spec.Containers {
+		limit := c.Resources.Limits.Memory().Value()
+		if limit == 0 {
+			sum = 0
+			break
+		}
+		sum += limit
+	}
+	var size int64
+	if s.SizeLimit != nil {
+		size = s.SizeLimit.Value()
+	}
+	if size == 0 || sum > 0 && sum < size {
+		return sum
+	}
+	return size
+}
+
+// secretDir makes a directory in memory whose pages are not swapped out, where
+// the kernel can promise that (6.4).
+func secretDir(dir string) error {
+	const flags = unix.MS_NOSUID | unix.MS_NODEV
+	err := tmpfs(dir, "mode=1777,noswap", flags)
+	if errors.Is(err, unix.EINVAL) {
+		err = tmpfs(dir, "mode=1777", flags)
+	}
+	return err
+}
+
+// tmpfs mounts a file system in memory at dir, if none is there.
+func tmpfs(dir, options string, flags uintptr) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return written(err)
+	}
+	mounted, err := mountinfo.Mounted(dir)
+	if err != nil || mounted {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, options); err != nil {
+		return fmt.Errorf("mounting a tmpfs at %s: %w", dir, err)
+	}
+	return nil
+}
+
+// prepareHostPath checks or makes what the volume's type says. With no type
+// nothing is checked.
+func prepareHostPath(s *corev1.HostPathVolumeSource) error {
+	kind := or(s.Type, corev1.HostPathUnset)
+	st, err := os.Stat(s.Path)
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing && kind != corev1.HostPathUnset {
+		return fmt.Errorf("hostPath type check failed: %w", err)
+	}
+	switch kind {
+	case corev1.HostPathUnset:
+		return nil
+	case corev1.HostPathDirectoryOrCreate:
+		if missing {
+			return makeHostDir(s.Path)
+		}
+	case corev1.HostPathFileOrCreate:
+		if missing {
+			return makeHostFile(s.Path)
+		}
+	}
+	what, ok := hostPathKind(kind, missing, st)
+	if !ok {
+		return invalid("hostPath type check failed: %s is not %s", s.Path, what)
+	}
+	return nil
+}
+
+// hostPathKind says whether what is there is of the wanted kind, and what that
+// kind is called.
+func hostPathKind(kind corev1.HostPathType, missing bool, st fs.FileInfo) (string, bool) {
+	var mode fs.FileMode
+	if !missing {
+		mode = st.Mode().Type()
+	}
+	switch kind {
+	case corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate:
+		return "a directory", !missing && mode.IsDir()
+	case corev1.HostPathFile, corev1.HostPathFileOrCreate:
+		return "a file", !missing && mode.IsRegular()
+	case corev1.HostPathSocket:
+		return "a socket file", mode == fs.ModeSocket
+	case corev1.HostPathCharDev:
+		return "a character device", mode == fs.ModeDevice|fs.ModeCharDevice
+	case corev1.HostPathBlockDev:
+		return "a block device", mode == fs.ModeDevice
+	}
+	return fmt.Sprintf("of the known type %q", kind), false
+}
+
+// makeHostDir makes a directory and its parents with the mode that Kubernetes
+// documents, whatever the umask is.
+func makeHostDir(path string) error {
+	err := os.MkdirAll(path, 0o755)
+	if err == nil {
+		err = os.Chmod(path, 0o755)
+	}
+	return written(err)
+}
+
+// makeHostFile makes an empty file. Its directory has to be there.
+func makeHostFile(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if errors.Is(err, fs.ErrNotExist) {
+		return invalid("hostPath type check failed: the directory of %s does not exist", path)
+	}
+	if err != nil {
+		return written(err)
+	}
+	return errors.Join(f.Chmod(0o644), f.Close())
+}

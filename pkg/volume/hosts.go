@@ -1,0 +1,57 @@
+package volume
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+const (
+	hostsHeader = "# Kubernetes-managed hosts file.\n"
+	hostsLocal  = "127.0.0.1\tlocalhost\n" +
+		"::1\tlocalhost ip6-localhost ip6-loopback\n" +
+		"fe00::0\tip6-localnet\n" +
+		"fe00::0\tip6-mcastprefix\n" +
+		"fe00::1\tip6-allnodes\n" +
+		"fe00::2\tip6-allrouters\n"
+	hostsAliases = "\n# Entries added by HostAliases.\n"
+)
+
+// hostsText returns the hosts file of a pod. domain is that of the cluster; it
+// makes a full name where the pod has a subdomain.
+func hostsText(p *corev1.Pod, ips []string, domain string) string {
+	var b strings.Builder
+	b.WriteString(hostsHeader)
+	b.WriteString(hostsLocal)
+	name := hostname(p)
+	if p.Spec.Subdomain != "" {
+		full := []string{name, p.Spec.Subdomain, p.Namespace, "svc"}
+		if domain != "" {
+			full = append(full, domain)
+		}
+		name = strings.Join(full, ".") + "\t" + name
+	}
+	for _, ip := range ips {
+		b.WriteString(ip + "\t" + name + "\n")
+	}
+	if len(p.Spec.HostAliases) > 0 {
+		b.WriteString(hostsAliases)
+	}
+	for _, a := range p.Spec.HostAliases {
+		b.WriteString(a.IP + "\t" + strings.Join(a.Hostnames, "\t") + "\n")
+	}
+	return b.String()
+}
+
+// hostname returns the pod's host name: spec.hostname, or the pod's name, cut to
+// what a host name may be.
+func hostname(p *corev1.Pod) string {
+	name := p.Spec.Hostname
+	if name == "" {
+		name = p.Name
+	}
+	if len(name) > 63 {
+		name = strings.TrimRight(name[:63], "-.")
+	}
+	return name
+}

@@ -1,0 +1,208 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// Objects gives the objects that volumes are made of. One that does not exist is
+// an error for which apierrors.IsNotFound holds, or that wraps pod.ErrNotFound.
+type Objects interface {
+	ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error)
+	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+}
+
+// Options are the settings of a Manager.
+type Options struct {
+	// PodsDir holds a directory a pod, named by its UID.
+	PodsDir string
+	Objects Objects
+	// ClusterDNS are the IPs of the cluster's name servers. While there are
+	// none, the policy ClusterFirst works as Default does.
+	ClusterDNS []string
+	// ClusterDomain is the suffix of names in the cluster.
+	ClusterDomain string
+	// ResolvConf is the file with the node's DNS settings. Empty means
+	// /etc/resolv.conf, or that of systemd-resolved where it runs.
+	ResolvConf string
+	// Allocatable returns what pods may use of the node: the limit that the
+	// downward API tells containers that have none. It may be nil.
+	Allocatable func() corev1.ResourceList
+	// Now may be nil.
+	Now pod.Clock
+	// Log may be nil.
+	Log *zap.Logger
+}
+
+// Manager implements pod.Volumes. Its methods are safe for concurrent use, those
+// for one pod wait for each other.
+type Manager struct {
+	opts  Options
+	locks keyedLocks
+}
+
+var _ pod.Volumes = (*Manager)(nil)
+
+// New returns a Manager and makes the directory of all pods.
+func New(o Options) (*Manager, error) {
+	if !filepath.IsAbs(o.PodsDir) {
+		return nil, fmt.Errorf("the directory for pods must be an absolute path, not %q", o.PodsDir)
+	}
+	// Mounts are found by the path that the kernel knows them by.
+	if err := os.MkdirAll(o.PodsDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory for pods: %w", written(err))
+	}
+	dir, err := filepath.EvalSymlinks(o.PodsDir)
+	if err != nil {
+		return nil, fmt.Errorf("making the directory for pods: %w", err)
+	}
+	o.PodsDir = dir
+	if o.Now == nil {
+		o.Now = now
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Allocatable == nil {
+		o.Allocatable = func() corev1.ResourceList { return nil }
+	}
+	return &Manager{opts: o, locks: keyedLocks{held: map[types.UID]*keyedLock{}}}, nil
+}
+
+// Prepare implements pod.Volumes. Every volume is tried; the error names all
+// that failed, each in the words of a FailedMount event of Kubernetes.
+func (m *Manager) Prepare(ctx context.Context, p *corev1.Pod) error {
+	l, err := m.layout(p.UID)
+	if err != nil {
+		return err
+	}
+	defer m.locks.lock(p.UID)()
+	if err := os.MkdirAll(filepath.Join(l.dir, "volumes"), 0o700); err != nil {
+		return fmt.Errorf("making the directory of the pod: %w", written(err))
+	}
+	if err := m.prepareFiles(p, l); err != nil {
+		return fmt.Errorf("making the files of the pod: %w", err)
+	}
+	var errs []error
+	for i := range p.Spec.Volumes {
+		v := &p.Spec.Volumes[i]
+		if err := m.prepareVolume(ctx, p, v, l); err != nil {
+			errs = append(errs, &setupError{v.Name, err})
+		}
+	}
+	return joined(errs)
+}
+
+// prepareVolume makes one volume or brings it up to date.
+func (m *Manager) prepareVolume(ctx context.Context, p *corev1.Pod, v *corev1.Volume, l layout) error {
+	if !component(v.Name) {
+		return invalid("%q cannot be a volume's name", v.Name)
+	}
+	dir := l.volume(v.Name)
+	switch {
+	case v.HostPath != nil:
+		return prepareHostPath(v.HostPath)
+	case v.EmptyDir != nil:
+		return prepareEmptyDir(dir, p, v.EmptyDir)
+	}
+	files, err := m.payload(ctx, p, v)
+	if err != nil {
+		return err
+	}
+	if v.ConfigMap != nil {
+		err = openDir(dir)
+	} else {
+		err = secretDir(dir)
+	}
+	if err != nil {
+		return err
+	}
+	return writePayload(dir, files, m.opts.Now())
+}
+
+// UIDs returns the pods of which there is something on the disk, those whose
+// removal was interrupted too.
+func (m *Manager) UIDs() ([]types.UID, error) {
+	entries, err := os.ReadDir(m.opts.PodsDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing the directories of pods: %w", err)
+	}
+	var uids []types.UID
+	for _, e := range entries {
+		name := strings.TrimPrefix(e.Name(), removingPrefix)
+		if e.IsDir() && component(name) && !slices.Contains(uids, types.UID(name)) {
+			uids = append(uids, types.UID(name))
+		}
+	}
+	return uids, nil
+}
+
+// Present says whether something of the pod is on the disk.
+func (m *Manager) Present(uid types.UID) (bool, error) {
+	l, err := m.layout(uid)
+	if err != nil {
+		return false, err
+	}
+	for _, dir := range []string{l.dir, m.removing(uid)} {
+		_, err := os.Lstat(dir)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func (m *Manager) removing(uid types.UID) string {
+	return filepath.Join(m.opts.PodsDir, removingPrefix+string(uid))
+}
+
+// keyedLocks is a mutex a pod.
+type keyedLocks struct {
+	mu   sync.Mutex
+	held map[types.UID]*keyedLock
+}
+
+type keyedLock struct {
+	sync.Mutex
+	users int
+}
+
+// lock waits for the pod's mutex and returns what unlocks it.
+func (k *keyedLocks) lock(uid types.UID) func() {
+	k.mu.Lock()
+	l := k.held[uid]
+	if l == nil {
+		l = &keyedLock{}
+		k.held[uid] = l
+	}
+	l.users++
+	k.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(k.held, uid)
+		}
+	}
+}

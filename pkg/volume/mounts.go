@@ -1,0 +1,93 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// Mounts implements pod.Volumes. Of mounts inside each other the outer one
+// stands first, whatever the order of volumeMounts; else that order is kept.
+func (m *Manager) Mounts(_ context.Context, p *corev1.Pod, container string, attempt int) ([]pod.Mount, error) {
+	l, err := m.layout(p.UID)
+	if err != nil {
+		return nil, err
+	}
+	c := findContainer(p, container)
+	if c == nil || !component(container) {
+		return nil, fmt.Errorf("the pod has no container %q", container)
+	}
+	defer m.locks.lock(p.UID)()
+	var mounts []pod.Mount
+	taken := map[string]bool{}
+	for i := range c.VolumeMounts {
+		mount, err := volumeMount(p, c, i, l)
+		if err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, mount)
+		taken[path.Clean(mount.ContainerPath)] = true
+	}
+	for _, f := range [][2]string{
+		{l.hosts(), "/etc/hosts"}, {l.resolvConf(), "/etc/resolv.conf"}, {l.hostname(), "/etc/hostname"},
+	} {
+		if !taken[f[1]] {
+			mounts = append(mounts, pod.Mount{HostPath: f[0], ContainerPath: f[1]})
+		}
+	}
+	file, err := terminationFile(l, container, attempt)
+	if err != nil {
+		return nil, fmt.Errorf("making the file for the termination message: %w", err)
+	}
+	where := c.TerminationMessagePath
+	if where == "" {
+		where = corev1.TerminationMessagePathDefault
+	}
+	mounts = append(mounts, pod.Mount{HostPath: file, ContainerPath: where})
+	slices.SortStableFunc(mounts, func(a, b pod.Mount) int { return depth(a) - depth(b) })
+	return mounts, nil
+}
+
+// depth is the number of directories above a mount's place.
+func depth(m pod.Mount) int { return strings.Count(path.Clean("/"+m.ContainerPath), "/") }
+
+// volumeMount returns mount number i of a container and makes its subPath.
+func volumeMount(p *corev1.Pod, c *corev1.Container, i int, l layout) (pod.Mount, error) {
+	vm := &c.VolumeMounts[i]
+	v := slices.IndexFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == vm.Name })
+	if v < 0 || !component(vm.Name) {
+		return pod.Mount{}, invalid("cannot find volume %q to mount into container %q", vm.Name, c.Name)
+	}
+	vol := &p.Spec.Volumes[v]
+	m := pod.Mount{HostPath: l.volume(vm.Name), ContainerPath: vm.MountPath, ReadOnly: vm.ReadOnly}
+	switch {
+	case vol.HostPath != nil:
+		m.HostPath, m.Recursive = vol.HostPath.Path, true
+		if _, err := os.Stat(m.HostPath); errors.Is(err, fs.ErrNotExist) && or(vol.HostPath.Type, "") == "" {
+			if err := makeHostDir(m.HostPath); err != nil {
+				return pod.Mount{}, fmt.Errorf("making the hostPath of volume %q: %w", vm.Name, err)
+			}
+		}
+	case vol.EmptyDir == nil:
+		// What comes from the API is not the container's to change.
+		m.ReadOnly = true
+	}
+	if vm.SubPath == "" {
+		return m, nil
+	}
+	target := l.subPath(c.Name, i)
+	if err := bindSubPath(m.HostPath, vm.SubPath, target); err != nil {
+		return pod.Mount{}, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", vm.Name, c.Name, err)
+	}
+	m.HostPath, m.Recursive = target, false
+	return m, nil
+}
