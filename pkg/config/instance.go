@@ -43,11 +43,7 @@ func (c Config) PrivateContainerd() (root, state, socket string) {
 
 // CNIBinDirs are the directories of CNIBinDir.
 func (c Config) CNIBinDirs() []string {
-	var dirs []string
-	for _, d := range strings.FieldsFunc(c.CNIBinDir, func(r rune) bool { return r == ':' || r == ',' }) {
-		dirs = append(dirs, d)
-	}
-	return dirs
+	return strings.FieldsFunc(c.CNIBinDir, func(r rune) bool { return r == ':' || r == ',' })
 }
 
 func (c Config) savedPath() string { return filepath.Join(c.DataDir, "instance.yaml") }
