@@ -1,0 +1,58 @@
+package pod
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// hashed is what of a container makes another process of it. It is spelled out
+// rather than taken from the API type, so that a field which a later version
+// adds or defaults restarts nothing. Fields may be added here only with
+// omitempty.
+type hashed struct {
+	Name       string        `json:"name"`
+	Image      string        `json:"image"`
+	Command    []string      `json:"command,omitempty"`
+	Args       []string      `json:"args,omitempty"`
+	WorkingDir string        `json:"workingDir,omitempty"`
+	Env        []EnvVar      `json:"env,omitempty"`
+	Mounts     []hashedMount `json:"mounts,omitempty"`
+	CPURequest int64         `json:"cpuRequest,omitempty"`
+	CPULimit   int64         `json:"cpuLimit,omitempty"`
+	Memory     int64         `json:"memory,omitempty"`
+}
+
+type hashedMount struct {
+	Name     string `json:"name"`
+	Path     string `json:"path"`
+	SubPath  string `json:"subPath,omitempty"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// SpecHash identifies what a container's spec asks of its process. An attempt
+// with another hash than the spec's is replaced. The hash stays the same
+// across versions of carob for a spec that means the same.
+func SpecHash(c *corev1.Container) string {
+	h := hashed{
+		Name: c.Name, Image: c.Image, Command: c.Command, Args: c.Args, WorkingDir: c.WorkingDir,
+		CPURequest: c.Resources.Requests.Cpu().MilliValue(),
+		CPULimit:   c.Resources.Limits.Cpu().MilliValue(),
+		Memory:     c.Resources.Limits.Memory().Value(),
+	}
+	for _, e := range c.Env {
+		h.Env = append(h.Env, EnvVar{Name: e.Name, Value: e.Value})
+	}
+	for _, m := range c.VolumeMounts {
+		h.Mounts = append(h.Mounts, hashedMount{Name: m.Name, Path: m.MountPath, SubPath: m.SubPath, ReadOnly: m.ReadOnly})
+	}
+	b, err := json.Marshal(h)
+	if err != nil {
+		// Strings and integers always marshal.
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}

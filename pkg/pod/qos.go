@@ -1,0 +1,89 @@
+package pod
+
+import (
+	"path"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// QOSClass is the class that the requests and limits for cpu and memory of all
+// containers give a pod.
+func QOSClass(p *corev1.Pod) corev1.PodQOSClass {
+	any, guaranteed := false, true
+	for c := range containers(p) {
+		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+			request, limit := c.Resources.Requests[name], c.Resources.Limits[name]
+			any = any || !request.IsZero() || !limit.IsZero()
+			if limit.IsZero() || !request.IsZero() && request.Cmp(limit) != 0 {
+				guaranteed = false
+			}
+		}
+	}
+	switch {
+	case !any:
+		return corev1.PodQOSBestEffort
+	case guaranteed:
+		return corev1.PodQOSGuaranteed
+	}
+	return corev1.PodQOSBurstable
+}
+
+// containers yields all containers of a pod, init containers first.
+func containers(p *corev1.Pod) func(yield func(*corev1.Container) bool) {
+	return func(yield func(*corev1.Container) bool) {
+		for _, l := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+			for i := range l {
+				if !yield(&l[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// OOM scores of Kubernetes: the kernel kills the highest one first.
+const (
+	guaranteedOOMScore = -997
+	bestEffortOOMScore = 1000
+)
+
+// OOMScoreAdj is the score for a container's process. A burstable container
+// scores the lower, the more of the node's memory it requests. nodeMemory is
+// the node's capacity in bytes.
+func OOMScoreAdj(p *corev1.Pod, c *corev1.Container, nodeMemory int64) int {
+	switch QOSClass(p) {
+	case corev1.PodQOSGuaranteed:
+		return guaranteedOOMScore
+	case corev1.PodQOSBestEffort:
+		return bestEffortOOMScore
+	}
+	if nodeMemory <= 0 {
+		return bestEffortOOMScore - 1
+	}
+	share := float64(memoryRequest(c)) / float64(nodeMemory)
+	score := 1000 - int(1000*share)
+	// Above every guaranteed pod, and below every best-effort one.
+	return min(max(score, 1000+guaranteedOOMScore), bestEffortOOMScore-1)
+}
+
+// memoryRequest is the limit where a limit is set and no request.
+func memoryRequest(c *corev1.Container) int64 {
+	if r, ok := c.Resources.Requests[corev1.ResourceMemory]; ok {
+		return r.Value()
+	}
+	return c.Resources.Limits.Memory().Value()
+}
+
+// CgroupName is the path of the pod's cgroup below carob's own, in Kubernetes'
+// layout.
+func CgroupName(p *corev1.Pod) string {
+	parts := []string{"kubepods"}
+	switch QOSClass(p) {
+	case corev1.PodQOSBurstable:
+		parts = append(parts, "burstable")
+	case corev1.PodQOSBestEffort:
+		parts = append(parts, "besteffort")
+	}
+	return path.Join(slices.Concat(parts, []string{"pod" + string(p.UID)})...)
+}

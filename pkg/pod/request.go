@@ -1,0 +1,60 @@
+package pod
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// RequestArgs are the parts of a CreateRequest that the pod does not tell.
+type RequestArgs struct {
+	// Container names a container or an init container of the pod.
+	Container string
+	// Number and Streak are those of the step.
+	Number, Streak int
+	Sandbox        Sandbox
+	// Mounts are those that Volumes.Mounts returned.
+	Mounts []Mount
+	// Stdout and Stderr are paths of FIFOs.
+	Stdout, Stderr string
+	// NodeMemory is the node's memory in bytes.
+	NodeMemory int64
+}
+
+// Request builds what the runtime needs to make an attempt. A container that
+// the pod does not have, or that cannot be described, gives an error that
+// wraps ErrConfig.
+func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
+	c, init := FindContainer(p, a.Container)
+	if c == nil {
+		return CreateRequest{}, fmt.Errorf("%w: no container %q in the pod", ErrConfig, a.Container)
+	}
+	env, err := EnvFor(p, c)
+	if err != nil {
+		return CreateRequest{}, err
+	}
+	return CreateRequest{
+		Pod: RefOf(p), Container: c.Name, Init: init, Number: a.Number, Streak: a.Streak,
+		SpecHash: SpecHash(c), ImageName: c.Image,
+		Command: expandAll(c.Command, env), Args: expandAll(c.Args, env), WorkingDir: c.WorkingDir, Env: env,
+		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: Hostname(p),
+		Resources: ResourcesFor(c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
+		Stdout: a.Stdout, Stderr: a.Stderr,
+	}, nil
+}
+
+// FindContainer returns the container of that name and whether it is an init
+// container; nil where the pod has none.
+func FindContainer(p *corev1.Pod, name string) (c *corev1.Container, init bool) {
+	for i := range p.Spec.Containers {
+		if p.Spec.Containers[i].Name == name {
+			return &p.Spec.Containers[i], false
+		}
+	}
+	for i := range p.Spec.InitContainers {
+		if p.Spec.InitContainers[i].Name == name {
+			return &p.Spec.InitContainers[i], true
+		}
+	}
+	return nil, false
+}

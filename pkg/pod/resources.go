@@ -1,0 +1,88 @@
+package pod
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Units of the kernel's CPU controller.
+const (
+	sharesPerCPU = 1024
+	minShares    = 2
+	maxShares    = 262144
+	cpuPeriod    = 100_000
+	minQuota     = 1_000
+)
+
+// ResourcesFor returns what a container's requests and limits mean to the
+// kernel. A container without a CPU request has the least shares there are,
+// unless a limit stands in for it.
+func ResourcesFor(c *corev1.Container) Resources {
+	request, ok := c.Resources.Requests[corev1.ResourceCPU]
+	if !ok {
+		request = c.Resources.Limits[corev1.ResourceCPU]
+	}
+	r := Resources{
+		CPUShares:   shares(request.MilliValue()),
+		MemoryLimit: c.Resources.Limits.Memory().Value(),
+	}
+	r.CPUQuota, r.CPUPeriod = quota(c.Resources.Limits.Cpu().MilliValue())
+	return r
+}
+
+// PodResources returns those of the pod's cgroup: the sum of its containers,
+// or what the largest init container asks for. A limit holds only where every
+// container has one.
+func PodResources(p *corev1.Pod) Resources {
+	r := Resources{CPUShares: shares(podSum(p, cpuRequest))}
+	if limited(p, corev1.ResourceCPU) {
+		r.CPUQuota, r.CPUPeriod = quota(podSum(p, func(c *corev1.Container) int64 {
+			return c.Resources.Limits.Cpu().MilliValue()
+		}))
+	}
+	if limited(p, corev1.ResourceMemory) {
+		r.MemoryLimit = podSum(p, func(c *corev1.Container) int64 { return c.Resources.Limits.Memory().Value() })
+	}
+	return r
+}
+
+func cpuRequest(c *corev1.Container) int64 {
+	if q, ok := c.Resources.Requests[corev1.ResourceCPU]; ok {
+		return q.MilliValue()
+	}
+	return c.Resources.Limits.Cpu().MilliValue()
+}
+
+// podSum adds what the app containers use together; an init container runs
+// alone, so that the largest one counts.
+func podSum(p *corev1.Pod, of func(*corev1.Container) int64) int64 {
+	var sum, largest int64
+	for i := range p.Spec.Containers {
+		sum += of(&p.Spec.Containers[i])
+	}
+	for i := range p.Spec.InitContainers {
+		largest = max(largest, of(&p.Spec.InitContainers[i]))
+	}
+	return max(sum, largest)
+}
+
+func limited(p *corev1.Pod, name corev1.ResourceName) bool {
+	for c := range containers(p) {
+		var l resource.Quantity = c.Resources.Limits[name]
+		if l.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+func shares(milli int64) uint64 {
+	return uint64(min(max(milli*sharesPerCPU/1000, minShares), maxShares))
+}
+
+func quota(milli int64) (int64, uint64) {
+	if milli <= 0 {
+		return 0, 0
+	}
+	return max(milli*cpuPeriod/1000, minQuota), cpuPeriod
+}

@@ -1,0 +1,127 @@
+package pod
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// planRun brings the pod up, or keeps it so. What can be done side by side is
+// asked for at once: volumes and images beside the sandbox, the network beside
+// the containers.
+func (pl *planner) planRun() {
+	pl.removeOld()
+	if at, limited := pl.deadline(); limited {
+		pl.wake(at)
+	}
+	if !pl.whole && !pl.clearSandbox() {
+		return
+	}
+	if !pl.o.VolumesReady && !pl.inFlight(StepRemoveVolumes) {
+		pl.add(Step{Kind: StepPrepareVolumes})
+	}
+	switch {
+	case !pl.whole && !pl.inFlight(StepRemoveSandbox, StepDetachNetwork):
+		pl.add(Step{Kind: StepCreateSandbox})
+	case pl.whole && !pl.o.Sandbox.Attached && !pl.inFlight(StepDetachNetwork, StepRemoveSandbox):
+		pl.add(Step{Kind: StepAttachNetwork})
+	}
+	if u := pl.nextInit(); u != nil {
+		pl.advance(u)
+		return
+	}
+	for _, u := range pl.apps {
+		pl.advance(u)
+	}
+}
+
+// clearSandbox removes a sandbox that cannot be used, after what lives in it.
+// It says whether nothing is left of it.
+func (pl *planner) clearSandbox() bool {
+	if !pl.stopAll("the pod's sandbox has changed") {
+		return false
+	}
+	return pl.o.Sandbox == nil || pl.dropSandbox()
+}
+
+// advance does what is next for one container.
+func (pl *planner) advance(u *unit) {
+	switch {
+	case u.live == nil:
+		pl.bringUp(u)
+	case u.live.SpecHash != u.hash && (!u.init || u.live.State == AttemptCreated):
+		pl.stop(u.live, fmt.Sprintf("Container %s definition changed, will be restarted", u.c.Name))
+	case u.live.State == AttemptCreated && pl.whole && pl.o.Sandbox.Attached && pl.o.VolumesReady:
+		pl.add(Step{Kind: StepStartContainer, Container: u.c.Name, Attempt: u.live.ID, Number: u.live.Number})
+	}
+}
+
+// bringUp makes the next attempt of a container that has none alive, when it
+// is due, its image is there, and everything it needs is ready.
+func (pl *planner) bringUp(u *unit) {
+	n := pl.next(u)
+	if !n.wanted {
+		return
+	}
+	if pl.now.Before(n.at) {
+		pl.wake(n.at)
+		pl.notice(u.c.Name, corev1.EventTypeWarning, "BackOff",
+			fmt.Sprintf("Back-off restarting failed container %s in pod %s", u.c.Name, pl.nameAndUID()))
+		return
+	}
+	if !pl.imageReady(u) {
+		pl.fetch(u)
+		return
+	}
+	if pl.whole && pl.o.VolumesReady && !pl.inFlight(StepRemoveVolumes) {
+		pl.add(Step{Kind: StepCreateContainer, Container: u.c.Name, Image: u.c.Image, Number: n.number, Streak: n.streak})
+	}
+}
+
+// attemptNext is the attempt that follows.
+type attemptNext struct {
+	wanted bool
+	number int
+	streak int
+	// at is when it may be made, delay how long that is after the end of
+	// the one before.
+	at    time.Time
+	delay time.Duration
+}
+
+// next says which attempt of a container without a live one comes next.
+func (v *view) next(u *unit) attemptNext {
+	if u.ended == nil {
+		n := attemptNext{wanted: true}
+		if u.count > 0 || len(u.all) > 0 {
+			n.number = u.count + 1
+		}
+		return n
+	}
+	same := v.ofThisSandbox(u.ended)
+	switch {
+	case u.init && v.initDone(u), !u.init && !v.wantsRestart(u):
+		return attemptNext{}
+	case u.init && v.policy() == corev1.RestartPolicyNever && same && u.ended.code() != 0:
+		return attemptNext{}
+	}
+	n := attemptNext{wanted: true, number: u.count + 1}
+	if !u.ghost && (!same || u.ended.SpecHash != u.hash) {
+		// Its end was not the container's own doing, or it is another
+		// container now: nothing to back off from.
+		return n
+	}
+	n.streak = nextStreak(u.ended)
+	n.delay = RestartDelay(n.streak)
+	n.at = u.ended.finishedAt().Add(n.delay)
+	// A clock that was set back must not make the wait longer.
+	if limit := v.now.Add(n.delay); n.at.After(limit) {
+		n.at = limit
+	}
+	return n
+}
+
+func (v *view) nameAndUID() string {
+	return fmt.Sprintf("%s_%s(%s)", v.pod.Name, v.pod.Namespace, v.pod.UID)
+}

@@ -1,0 +1,260 @@
+package pod
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+const (
+	unlocatedMessage = "The container could not be located when the pod was terminated"
+	goneMessage      = "The container could not be found any more; it was running when it was last seen"
+	unseenMessage    = "The end of the container was not seen, as after a restart of the machine"
+)
+
+func (v *view) containerStatuses(units []*unit, ended bool) []corev1.ContainerStatus {
+	if len(units) == 0 {
+		return nil
+	}
+	l := make([]corev1.ContainerStatus, 0, len(units))
+	for _, u := range units {
+		l = append(l, v.containerStatus(u, ended))
+	}
+	return l
+}
+
+// containerStatus describes one container; ended says that the whole pod has
+// ended and nothing of it will run again.
+func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
+	s := corev1.ContainerStatus{
+		Name: u.c.Name, Image: u.c.Image, RestartCount: int32(u.count),
+		AllocatedResources: u.c.Resources.Requests.DeepCopy(),
+		Resources:          resourcesOf(u.c),
+		VolumeMounts:       mountStatuses(u.c),
+	}
+	started := false
+	switch {
+	case u.live != nil && u.live.State == AttemptRunning:
+		s.State.Running = &corev1.ContainerStateRunning{StartedAt: apiTime(u.live.StartedAt)}
+		started, s.Ready = true, !u.init
+		v.identify(&s, u, u.live)
+		s.LastTerminationState = u.last(s.ContainerID)
+	case u.live != nil:
+		s.State.Waiting = v.waitingLive(u)
+		v.identify(&s, u, u.live)
+		s.LastTerminationState = u.last(s.ContainerID)
+	case u.ended != nil:
+		v.endedState(&s, u, ended)
+	default:
+		v.neverRan(&s, u, ended)
+	}
+	s.Started = &started
+	return s
+}
+
+// endedState is that of a container without a live attempt: ended, or waiting
+// for the next one.
+func (v *view) endedState(s *corev1.ContainerStatus, u *unit, ended bool) {
+	v.identify(s, u, u.ended)
+	state := u.terminated()
+	if v.end == nil && !ended {
+		if n := v.next(u); n.wanted {
+			if w := v.waitingNext(u, n); w != nil {
+				s.State.Waiting = w
+				s.LastTerminationState = corev1.ContainerState{Terminated: state}
+				return
+			}
+		}
+	}
+	s.State.Terminated = state
+	s.Ready = u.init && state.ExitCode == 0
+	s.LastTerminationState = u.last(s.ContainerID)
+}
+
+// neverRan is the state of a container that was never made, as far as anyone
+// knows.
+func (v *view) neverRan(s *corev1.ContainerStatus, u *unit, ended bool) {
+	switch {
+	case u.init && v.initialized:
+		// The app containers prove that it did its work.
+		s.State.Terminated = &corev1.ContainerStateTerminated{Reason: ReasonCompleted}
+		s.Ready = true
+	case ended && v.initialized:
+		s.State.Terminated = &corev1.ContainerStateTerminated{
+			ExitCode: lostCode, Reason: ReasonStatusUnknown, Message: unlocatedMessage,
+		}
+	default:
+		if w := v.waitingNext(u, attemptNext{}); w != nil && v.end == nil {
+			s.State.Waiting = w
+			return
+		}
+		s.State.Waiting = v.waitingDefault()
+	}
+}
+
+// identify fills in which attempt and image the status is about. What an
+// earlier status said about the same attempt stays, as the image may have gone
+// or have been replaced since.
+func (v *view) identify(s *corev1.ContainerStatus, u *unit, a *Attempt) {
+	s.ImageID = a.ImageID
+	if a.ID != "" {
+		s.ContainerID = idScheme + a.ID
+	}
+	if u.prev != nil && u.prev.ContainerID == s.ContainerID && u.prev.Image != "" {
+		s.Image = u.prev.Image
+		return
+	}
+	s.Image = a.ImageName
+	if img, ok := v.o.Images[a.ImageName]; ok && img.Name != "" && img.ID == a.ImageID {
+		s.Image = img.Name
+	}
+}
+
+// last is the lastState beside an attempt with this container ID.
+func (u *unit) last(containerID string) corev1.ContainerState {
+	if u.live != nil && u.ended != nil && !u.ghost {
+		return corev1.ContainerState{Terminated: u.terminated()}
+	}
+	if u.prev == nil {
+		return corev1.ContainerState{}
+	}
+	if u.prev.ContainerID == containerID && u.prev.State.Waiting == nil {
+		return *u.prev.LastTerminationState.DeepCopy()
+	}
+	for _, a := range u.all {
+		if a != u.live && a != u.ended && a.State == AttemptExited {
+			return corev1.ContainerState{Terminated: terminatedOf(a)}
+		}
+	}
+	if t := u.prev.State.Terminated; t != nil && t.ContainerID != containerID {
+		return corev1.ContainerState{Terminated: t.DeepCopy()}
+	}
+	if t := u.prev.LastTerminationState.Terminated; t != nil && t.ContainerID != containerID {
+		return corev1.ContainerState{Terminated: t.DeepCopy()}
+	}
+	return corev1.ContainerState{}
+}
+
+// terminated is the state of the newest ended attempt. That of a ghost is
+// what the previous status said.
+func (u *unit) terminated() *corev1.ContainerStateTerminated {
+	if !u.ghost {
+		return terminatedOf(u.ended)
+	}
+	if t := u.prev.State.Terminated; t != nil {
+		return t.DeepCopy()
+	}
+	if u.prev.State.Running == nil {
+		if t := u.prev.LastTerminationState.Terminated; t != nil {
+			return t.DeepCopy()
+		}
+	}
+	t := terminatedOf(u.ended)
+	t.Message = goneMessage
+	return t
+}
+
+func terminatedOf(a *Attempt) *corev1.ContainerStateTerminated {
+	t := &corev1.ContainerStateTerminated{
+		ExitCode: int32(a.code()), Reason: ReasonError, StartedAt: apiTime(a.StartedAt),
+		FinishedAt: apiTime(a.finishedAt()),
+	}
+	if a.ID != "" {
+		t.ContainerID = idScheme + a.ID
+	}
+	if a.Exit != nil {
+		t.Message = a.Exit.Message
+	}
+	switch {
+	case a.Exit == nil || a.Exit.Lost:
+		t.ExitCode, t.Reason = lostCode, ReasonStatusUnknown
+		if t.Message == "" {
+			t.Message = unseenMessage
+		}
+	case a.Exit.StartError != "":
+		t.ExitCode, t.Reason, t.Message = startErrorCode, ReasonStartError, a.Exit.StartError
+	case a.Exit.OOMKilled:
+		t.Reason = ReasonOOMKilled
+	case t.ExitCode == 0:
+		t.Reason = ReasonCompleted
+	}
+	return t
+}
+
+// waitingLive is the state of an attempt that is made and not yet started.
+func (v *view) waitingLive(u *unit) *corev1.ContainerStateWaiting {
+	if f, failed := v.failure(Step{Kind: StepStartContainer, Attempt: u.live.ID}); failed {
+		return waiting(f, ReasonRunContainer)
+	}
+	return v.waitingDefault()
+}
+
+// waitingNext says what holds up the next attempt, or nil where nothing does.
+func (v *view) waitingNext(u *unit, n attemptNext) *corev1.ContainerStateWaiting {
+	if !v.initialized && !u.init {
+		return nil
+	}
+	if v.now.Before(n.at) {
+		return &corev1.ContainerStateWaiting{Reason: ReasonCrashLoopBackOff, Message: fmt.Sprintf(
+			"back-off %s restarting failed container=%s pod=%s", n.delay, u.c.Name, v.nameAndUID())}
+	}
+	if u.init && u != v.nextInit() {
+		return nil
+	}
+	if reason, message := v.imageWaiting(u); reason != "" {
+		return &corev1.ContainerStateWaiting{Reason: reason, Message: message}
+	}
+	if f, failed := v.failure(Step{Kind: StepCreateContainer, Container: u.c.Name}); failed {
+		return waiting(f, ReasonCreateContainer)
+	}
+	return nil
+}
+
+func waiting(f Failure, reason string) *corev1.ContainerStateWaiting {
+	if f.Reason != "" {
+		reason = f.Reason
+	}
+	return &corev1.ContainerStateWaiting{Reason: reason, Message: f.Message}
+}
+
+// waitingDefault is the state of a container nothing is wrong with. Where the
+// pod's own parts cannot be made, its message says why.
+func (v *view) waitingDefault() *corev1.ContainerStateWaiting {
+	w := &corev1.ContainerStateWaiting{Reason: ReasonContainerCreating}
+	if len(v.inits) > 0 {
+		w.Reason = ReasonPodInitializing
+	}
+	if v.end != nil {
+		return w
+	}
+	for _, k := range []StepKind{StepPrepareVolumes, StepCreateSandbox, StepAttachNetwork, StepRemoveSandbox, StepDetachNetwork} {
+		if f, failed := v.failure(Step{Kind: k}); failed {
+			w.Message = f.Message
+			break
+		}
+	}
+	return w
+}
+
+func resourcesOf(c *corev1.Container) *corev1.ResourceRequirements {
+	if len(c.Resources.Limits) == 0 && len(c.Resources.Requests) == 0 {
+		return nil
+	}
+	return &corev1.ResourceRequirements{Limits: c.Resources.Limits.DeepCopy(), Requests: c.Resources.Requests.DeepCopy()}
+}
+
+func mountStatuses(c *corev1.Container) []corev1.VolumeMountStatus {
+	if len(c.VolumeMounts) == 0 {
+		return nil
+	}
+	l := make([]corev1.VolumeMountStatus, 0, len(c.VolumeMounts))
+	for _, m := range c.VolumeMounts {
+		s := corev1.VolumeMountStatus{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly}
+		if m.ReadOnly {
+			mode := corev1.RecursiveReadOnlyDisabled
+			s.RecursiveReadOnly = &mode
+		}
+		l = append(l, s)
+	}
+	return l
+}

@@ -1,0 +1,171 @@
+package pod
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// view is an observation of a pod, put in order and judged. Plan and Status
+// both begin with it, so that they never disagree.
+type view struct {
+	pod         *corev1.Pod
+	o           Observed
+	now         time.Time
+	inits, apps []*unit
+	// orphans are attempts of containers that the spec does not name.
+	orphans []*Attempt
+	// end is why the pod has to end or has ended; nil while it should run.
+	end *ending
+	// epoch is when the present sandbox was made. Init containers that ended
+	// before it count for nothing, as the new sandbox has not seen them.
+	epoch time.Time
+	// whole: there is a sandbox, and it can be used.
+	whole bool
+	// initialized: every init container has done its work in this sandbox.
+	initialized bool
+}
+
+// ending is why and how a pod ends.
+type ending struct {
+	// phase is empty where the exit codes decide.
+	phase           corev1.PodPhase
+	reason, message string
+	// why is said in the event about each container that is stopped.
+	why string
+}
+
+func look(p *corev1.Pod, o Observed, now time.Time) *view {
+	v := &view{pod: p, o: o, now: now, whole: o.Sandbox != nil && !o.Sandbox.Stale}
+	byName := make(map[string][]*Attempt, len(p.Spec.Containers)+len(p.Spec.InitContainers))
+	for i := range o.Attempts {
+		a := &o.Attempts[i]
+		byName[a.Container] = append(byName[a.Container], a)
+	}
+	units := func(cs []corev1.Container, statuses []corev1.ContainerStatus, init bool) []*unit {
+		us := make([]*unit, 0, len(cs))
+		for i := range cs {
+			c := &cs[i]
+			us = append(us, newUnit(c, init, byName[c.Name], statusOf(statuses, c.Name)))
+			delete(byName, c.Name)
+		}
+		return us
+	}
+	v.inits = units(p.Spec.InitContainers, p.Status.InitContainerStatuses, true)
+	v.apps = units(p.Spec.Containers, p.Status.ContainerStatuses, false)
+	for i := range o.Attempts {
+		if a := &o.Attempts[i]; byName[a.Container] != nil {
+			v.orphans = append(v.orphans, a)
+		}
+	}
+	if v.whole {
+		v.epoch = o.Sandbox.CreatedAt
+	}
+	v.end = v.findEnd()
+	v.initialized = v.findInitialized()
+	return v
+}
+
+func statusOf(l []corev1.ContainerStatus, name string) *corev1.ContainerStatus {
+	for i := range l {
+		if l[i].Name == name {
+			return &l[i]
+		}
+	}
+	return nil
+}
+
+// each calls f for every unit, init containers first.
+func (v *view) each(f func(*unit)) {
+	for _, u := range v.inits {
+		f(u)
+	}
+	for _, u := range v.apps {
+		f(u)
+	}
+}
+
+func (v *view) failure(s Step) (Failure, bool) {
+	f, ok := v.o.Failures[s.ID()]
+	return f, ok
+}
+
+// inFlight says whether a step of one of these kinds is under way.
+func (v *view) inFlight(kinds ...StepKind) bool {
+	for id := range v.o.InFlight {
+		for _, k := range kinds {
+			if id == StepID(k) || len(id) > len(k) && id[len(k)] == '/' && string(id[:len(k)]) == string(k) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// alive says whether a process of the pod lives or may come to life without
+// another step.
+func (v *view) alive() bool {
+	if v.inFlight(StepCreateContainer, StepStartContainer) {
+		return true
+	}
+	live := false
+	v.each(func(u *unit) { live = live || u.live != nil })
+	for _, a := range v.orphans {
+		live = live || a.State != AttemptExited
+	}
+	return live
+}
+
+func (v *view) terminal() bool { return isTerminal(v.pod.Status.Phase) }
+
+func (v *view) deleting() bool { return v.pod.DeletionTimestamp != nil }
+
+func isTerminal(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
+
+func (v *view) policy() corev1.RestartPolicy {
+	if v.pod.Spec.RestartPolicy == "" {
+		return corev1.RestartPolicyAlways
+	}
+	return v.pod.Spec.RestartPolicy
+}
+
+// ofThisSandbox says whether an attempt was made in the present sandbox.
+func (v *view) ofThisSandbox(a *Attempt) bool {
+	return v.whole && !a.CreatedAt.Before(v.epoch)
+}
+
+// findInitialized: a started app container proves it too, also after the
+// attempts of the init containers have gone.
+func (v *view) findInitialized() bool {
+	if len(v.inits) == 0 {
+		return true
+	}
+	for _, u := range v.apps {
+		if u.live != nil || u.ended != nil && (v.end != nil || v.ofThisSandbox(u.ended)) {
+			return true
+		}
+	}
+	for _, u := range v.inits {
+		if !v.initDone(u) {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *view) initDone(u *unit) bool {
+	return u.live == nil && u.ended != nil && u.ended.code() == 0 && (v.end != nil || v.ofThisSandbox(u.ended))
+}
+
+// nextInit returns the first init container that has work to do, or nil.
+func (v *view) nextInit() *unit {
+	if v.initialized {
+		return nil
+	}
+	for _, u := range v.inits {
+		if !v.initDone(u) {
+			return u
+		}
+	}
+	return nil
+}
