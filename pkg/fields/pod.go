@@ -123,6 +123,8 @@ func podNamespaceRules() []Rule {
 	}
 }
 
+const ownSeccomp = "containers get the runtime's default profile; leave it out"
+
 func podSecurityRules() []Rule {
 	const p = "spec.securityContext."
 	const asImage = "containers run as the user their image names"
@@ -135,7 +137,7 @@ func podSecurityRules() []Rule {
 		refused(p+"fsGroup", "volumes keep the owner they have"),
 		refused(p+"fsGroupChangePolicy", "volumes keep the owner they have"),
 		refused(p+"sysctls", "set them on the node"),
-		refusedUnlessEmpty(p+"seccompProfile", "leave it out"),
+		refusedUnlessEmpty(p+"seccompProfile", ownSeccomp),
 		refusedUnlessEmpty(p+"appArmorProfile", "leave it out"),
 		refusedUnlessEmpty(p+"seLinuxOptions", "leave it out"),
 		refused(p+"seLinuxChangePolicy", "leave it out"),

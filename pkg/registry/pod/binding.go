@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -153,7 +154,7 @@ func updatePod(ctx context.Context, store *genericregistry.Store, subresource, n
 	}
 	err = storeerr.InterpretGetError(err, podsResource(), name)
 	err = storeerr.InterpretUpdateError(err, podsResource(), name)
-	if _, ok := err.(apierrors.APIStatus); !ok { //nolint:errorlint // the store's own errors are not wrapped
+	if status := apierrors.APIStatus(nil); !errors.As(err, &status) {
 		gr := schema.GroupResource{Resource: "pods/" + subresource}
 		err = apierrors.NewConflict(gr, name, err)
 	}

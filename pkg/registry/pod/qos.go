@@ -11,12 +11,12 @@ import (
 // resources of all containers: Guaranteed where each has limits of cpu and
 // memory and requests equal to them, BestEffort where none has any.
 func QOSClass(s *corev1.PodSpec) corev1.PodQOSClass {
-	guaranteed, any := true, false
+	guaranteed, bestEffort := true, true
 	for _, c := range slices.Concat(s.InitContainers, s.Containers) {
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
 			limit, request := c.Resources.Limits[name], c.Resources.Requests[name]
 			if positive(limit) || positive(request) {
-				any = true
+				bestEffort = false
 			}
 			if !positive(limit) || limit.Cmp(request) != 0 {
 				guaranteed = false
@@ -24,7 +24,7 @@ func QOSClass(s *corev1.PodSpec) corev1.PodQOSClass {
 		}
 	}
 	switch {
-	case !any:
+	case bestEffort:
 		return corev1.PodQOSBestEffort
 	case guaranteed:
 		return corev1.PodQOSGuaranteed
