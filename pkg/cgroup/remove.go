@@ -64,8 +64,8 @@ func (m *Manager) removeTree(ctx context.Context, name string) error {
 		}
 		dirs = append(dirs, below...)
 	}
-	if len(dirs) > 0 {
-		errs = append(errs, m.kill(ctx, dirs))
+	if err := m.kill(ctx, dirs); err != nil {
+		return errors.Join(append(errs, err)...) // nothing of it can go
 	}
 	if m.systemd != nil && len(dirs) > 0 {
 		errs = append(errs, m.stopSlices(ctx, dirs))
