@@ -1,0 +1,41 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// create makes an attempt. Its log is being copied before it exists, so that
+// none of its words is lost.
+func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Observed) error {
+	if o.Sandbox == nil {
+		return fmt.Errorf("container %q has no sandbox: %w", s.Container, pod.ErrConfig)
+	}
+	args := pod.RequestArgs{
+		Container: s.Container, Number: s.Number, Streak: s.Streak,
+		Sandbox: *o.Sandbox, NodeMemory: w.a.memory.Load(),
+	}
+	w.tellPresent(p, s.Container, s.Image)
+	var err error
+	if args.Mounts, err = w.a.o.Volumes.Mounts(ctx, p, s.Container, s.Number); err != nil {
+		return fmt.Errorf("mounts: %w", err)
+	}
+	k := LogKey{Pod: w.ref, Container: s.Container, Number: s.Number}
+	if args.Stdout, args.Stderr, err = w.a.copiers.begin(ctx, k); err != nil {
+		return fmt.Errorf("opening the log: %w", err)
+	}
+	req, err := pod.Request(p, args)
+	if err == nil {
+		_, err = w.a.o.Runtime.Create(ctx, req)
+	}
+	if err != nil {
+		w.a.copiers.finish(ctx, k)
+		return err
+	}
+	w.normal(p, s.Container, reasonCreated, "Created container %s", s.Container)
+	return nil
+}

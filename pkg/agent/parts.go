@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// LogKey names what one attempt writes.
+type LogKey struct {
+	Pod       pod.Ref
+	Container string
+	Number    int
+}
+
+// Logs carries what attempts write from their pipes into log files. Every
+// method is idempotent and safe for concurrent use.
+type Logs interface {
+	// Open makes the attempt's pipes where they do not exist, begins to copy
+	// from them, and returns their paths. It is called before the attempt is
+	// made, and again after a restart of the agent.
+	Open(ctx context.Context, k LogKey) (stdout, stderr string, err error)
+	// Finish returns when everything the ended attempt wrote is in its log
+	// and the pipes are closed and removed; when ctx ends first it closes
+	// them at once. An attempt that is not being copied is no error.
+	Finish(ctx context.Context, k LogKey) error
+	// Remove removes the attempt's log.
+	Remove(ctx context.Context, k LogKey) error
+	// Drop does as Finish for whatever is still copied of a pod that is gone.
+	Drop(ctx context.Context, uid types.UID) error
+}
+
+// Messages reads termination messages.
+type Messages interface {
+	// TerminationMessage returns the content of the attempt's termination
+	// message file, cut to Kubernetes' limit; none: an empty string.
+	TerminationMessage(ctx context.Context, k LogKey) (string, error)
+}
+
+// VolumeView tells which pods have something on the disk.
+type VolumeView interface {
+	// Present says whether the pod has a directory, volumes or logs.
+	Present(uid types.UID) (bool, error)
+	// List returns the UIDs of all pods that have.
+	List() ([]types.UID, error)
+}
+
+// VolumeUsage measures volumes.
+type VolumeUsage interface {
+	// EmptyDirUsage returns the bytes in use of the pod's emptyDir volumes
+	// that have a size limit, by volume name.
+	EmptyDirUsage(ctx context.Context, p *corev1.Pod) (map[string]int64, error)
+}
+
+// ImageLister lists the images on the node.
+type ImageLister interface {
+	ListImages(ctx context.Context) ([]pod.Image, error)
+}
+
+// Health says whether a part that pods need works.
+type Health interface {
+	// Check returns nil, or an error whose text tells what is wrong.
+	Check(ctx context.Context) error
+}
+
+// PodLister is a faster way to see one pod's attempts. A RuntimeView that has
+// it is asked so instead of listing everything after each change.
+type PodLister interface {
+	ListPod(ctx context.Context, uid types.UID) ([]pod.Attempt, error)
+}
+
+// Collector removes what belongs to no pod.
+type Collector interface {
+	// GC removes what it knows of pods that are not wanted. wanted may be
+	// called from any goroutine.
+	GC(ctx context.Context, wanted func(types.UID) bool) error
+}
+
+// attemptFiles is what Volumes may have beside its contract, to remove what it
+// made for one attempt, such as its termination message file.
+type attemptFiles interface {
+	RemoveAttempt(uid types.UID, container string, attempt int) error
+}

@@ -1,0 +1,210 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/carob-project/carob/pkg/agent/nodestatus"
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+var errNotSynced = errors.New("the pods were not listed")
+
+// watchPods gives every pod that is bound to this node a worker, and returns
+// when those that are there now have theirs.
+func (a *Agent) watchPods(ctx context.Context, wg *sync.WaitGroup) error {
+	informer := coreinformers.NewFilteredPodInformer(a.o.Client, metav1.NamespaceAll, 0, cache.Indexers{},
+		func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", a.o.NodeName).String()
+		})
+	if err := informer.SetTransform(slim); err != nil {
+		return err
+	}
+	wg.Go(func() { informer.RunWithContext(ctx) })
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return errNotSynced
+	}
+	a.readAllocatable(ctx)
+	a.takeUp(ctx, wg, informer.GetStore().List())
+
+	reg, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { a.seen(ctx, wg, obj) },
+		UpdateFunc: func(old, obj any) { a.replaced(old, obj); a.seen(ctx, wg, obj) },
+		DeleteFunc: a.unseen,
+	})
+	if err != nil {
+		return err
+	}
+	cache.WaitForCacheSync(ctx.Done(), reg.HasSynced)
+	return nil
+}
+
+// slim drops what the agent has no use for, before the cache keeps it.
+func slim(obj any) (any, error) {
+	if p, ok := obj.(*corev1.Pod); ok {
+		p.ManagedFields = nil
+	}
+	return obj, nil
+}
+
+// readAllocatable learns what the node can give to pods, for admission.
+func (a *Agent) readAllocatable(ctx context.Context) {
+	f, err := a.o.Machine.Facts(ctx)
+	if err != nil {
+		a.log.Warn("the machine cannot be read; pods are admitted unseen", zap.Error(err))
+		return
+	}
+	a.memory.Store(f.MemoryTotal)
+	r := nodestatus.Reading{Facts: f}
+	st := a.identity.Status(corev1.NodeStatus{}, r, metav1.NewTime(a.clock()))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.allocatable = st.Allocatable
+}
+
+// takeUp begins with the pods that are there when the agent starts. Those
+// that were admitted before keep their place before those that were not.
+func (a *Agent) takeUp(ctx context.Context, wg *sync.WaitGroup, objs []any) {
+	var pods []*corev1.Pod
+	for _, o := range objs {
+		if p, ok := o.(*corev1.Pod); ok {
+			pods = append(pods, p)
+		}
+	}
+	admissionOrder(pods, a.isHere)
+	for _, p := range pods {
+		a.seen(ctx, wg, p)
+	}
+}
+
+// isHere says whether the node has admitted the pod before.
+func (a *Agent) isHere(p *corev1.Pod) bool {
+	if p.Status.StartTime != nil {
+		return true
+	}
+	attempts, _ := a.view.cached(p.UID)
+	if len(attempts) > 0 {
+		return true
+	}
+	sb, err := a.o.SandboxView.Get(p.UID)
+	return err == nil && sb != nil
+}
+
+// seen takes in a pod as the API has it now.
+func (a *Agent) seen(ctx context.Context, wg *sync.WaitGroup, obj any) {
+	p, ok := obj.(*corev1.Pod)
+	if !ok || p.Spec.NodeName != a.o.NodeName {
+		return
+	}
+	a.status.saw(p)
+	if w := a.worker(p.UID); w != nil {
+		w.update(p)
+		return
+	}
+	w := newWorker(a, p, a.admit(p))
+	a.mu.Lock()
+	a.workers[p.UID] = w
+	a.names[nameOf(p)] = p.UID
+	a.mu.Unlock()
+	wg.Go(func() { w.run(ctx) })
+}
+
+// replaced takes in that a name belongs to another pod now, whose deletion the
+// watch has missed.
+func (a *Agent) replaced(old, now any) {
+	o, ok1 := old.(*corev1.Pod)
+	n, ok2 := now.(*corev1.Pod)
+	if ok1 && ok2 && o.UID != n.UID {
+		a.unseen(o)
+	}
+}
+
+// unseen takes in that a pod is gone from the API.
+func (a *Agent) unseen(obj any) {
+	if d, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = d.Obj
+	}
+	p, ok := obj.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	if w := a.worker(p.UID); w != nil {
+		w.lost(p, a.clock())
+	}
+}
+
+// admit decides whether the node takes the pod, and counts it in if so.
+func (a *Agent) admit(p *corev1.Pod) *pod.Eviction {
+	if terminal(p.Status.Phase) {
+		return nil
+	}
+	here := a.isHere(p)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !here && p.DeletionTimestamp == nil {
+		others := make([]*corev1.Pod, 0, len(a.admitted))
+		for _, o := range a.admitted {
+			others = append(others, o)
+		}
+		slices.SortFunc(others, func(x, y *corev1.Pod) int {
+			return x.CreationTimestamp.Compare(y.CreationTimestamp.Time)
+		})
+		if ev := Admit(p, others, a.allocatable); ev != nil {
+			return ev
+		}
+	}
+	a.admitted[p.UID] = p
+	return nil
+}
+
+// release gives back what a pod that has ended was admitted for.
+func (a *Agent) release(uid types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.admitted, uid)
+}
+
+// forget drops a worker that is done.
+func (a *Agent) forget(w *worker) {
+	uid := w.ref.UID
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.workers, uid)
+	delete(a.admitted, uid)
+	name := types.NamespacedName{Namespace: w.ref.Namespace, Name: w.ref.Name}
+	if a.names[name] == uid {
+		delete(a.names, name)
+	}
+	a.status.forget(uid)
+	w.log.Debug("nothing of the pod is left")
+}
+
+func nameOf(p *corev1.Pod) types.NamespacedName {
+	return types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
+}
+
+// sleep waits, and says whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
