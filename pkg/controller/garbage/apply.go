@@ -19,8 +19,7 @@ func (c *Controller) apply(ctx context.Context, n Node, live *metav1.PartialObje
 	case Delete:
 		return c.delete(ctx, n, live, d)
 	case DropOwners:
-		_, err := c.dropOwners(ctx, n, live, d.Owners)
-		return err
+		return c.dropOwners(ctx, n, live, d.Owners)
 	case Orphan:
 		return c.orphan(ctx, n, live, d.Dependents)
 	case Release:
@@ -32,13 +31,6 @@ func (c *Controller) apply(ctx context.Context, n Node, live *metav1.PartialObje
 // delete deletes the object as long as it is the one that was decided about: an
 // owner written into it meanwhile keeps it.
 func (c *Controller) delete(ctx context.Context, n Node, live *metav1.PartialObjectMetadata, d Decision) error {
-	if d.Unblock {
-		patched, err := c.unblock(ctx, n, live)
-		if err != nil {
-			return err
-		}
-		live = patched
-	}
 	c.log.Info("deleting an object without owners", zap.Stringer("object", n), zap.String("uid", string(n.UID)), zap.String("policy", string(d.Policy)))
 	err := c.client(n).Delete(ctx, n.Name, metav1.DeleteOptions{
 		PropagationPolicy: &d.Policy,
@@ -66,29 +58,21 @@ func (c *Controller) orphan(ctx context.Context, n Node, live *metav1.PartialObj
 		if err != nil {
 			return fmt.Errorf("get %s: %w", dep, err)
 		}
-		if _, err := c.dropOwners(ctx, dep, depLive, []types.UID{n.UID}); err != nil {
+		if err := c.dropOwners(ctx, dep, depLive, []types.UID{n.UID}); err != nil {
 			return err
 		}
 	}
 	return c.dropFinalizer(ctx, n, live, metav1.FinalizerOrphanDependents)
 }
 
-func (c *Controller) dropOwners(ctx context.Context, n Node, live *metav1.PartialObjectMetadata, owners []types.UID) (*metav1.PartialObjectMetadata, error) {
+func (c *Controller) dropOwners(ctx context.Context, n Node, live *metav1.PartialObjectMetadata, owners []types.UID) error {
 	left := slices.DeleteFunc(slices.Clone(live.OwnerReferences), func(ref metav1.OwnerReference) bool {
 		return slices.Contains(owners, ref.UID)
 	})
 	if len(left) == len(live.OwnerReferences) {
-		return live, nil
+		return nil
 	}
 	return c.patch(ctx, n, live, map[string]any{"ownerReferences": left})
-}
-
-func (c *Controller) unblock(ctx context.Context, n Node, live *metav1.PartialObjectMetadata) (*metav1.PartialObjectMetadata, error) {
-	refs := slices.Clone(live.OwnerReferences)
-	for i := range refs {
-		refs[i].BlockOwnerDeletion = new(bool)
-	}
-	return c.patch(ctx, n, live, map[string]any{"ownerReferences": refs})
 }
 
 func (c *Controller) dropFinalizer(ctx context.Context, n Node, live *metav1.PartialObjectMetadata, name string) error {
@@ -96,7 +80,7 @@ func (c *Controller) dropFinalizer(ctx context.Context, n Node, live *metav1.Par
 	if len(left) == len(live.Finalizers) {
 		return nil
 	}
-	_, err := c.patch(ctx, n, live, map[string]any{"finalizers": left})
+	err := c.patch(ctx, n, live, map[string]any{"finalizers": left})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -105,16 +89,16 @@ func (c *Controller) dropFinalizer(ctx context.Context, n Node, live *metav1.Par
 
 // patch replaces lists in the object's metadata, provided that nobody has
 // changed the object since it was read.
-func (c *Controller) patch(ctx context.Context, n Node, live *metav1.PartialObjectMetadata, fields map[string]any) (*metav1.PartialObjectMetadata, error) {
+func (c *Controller) patch(ctx context.Context, n Node, live *metav1.PartialObjectMetadata, fields map[string]any) error {
 	fields["uid"] = live.UID
 	fields["resourceVersion"] = live.ResourceVersion
 	body, err := json.Marshal(map[string]any{"metadata": fields})
 	if err != nil {
-		return nil, fmt.Errorf("encode patch: %w", err)
+		return fmt.Errorf("encode patch: %w", err)
 	}
-	out, err := c.client(n).Patch(ctx, n.Name, types.MergePatchType, body, metav1.PatchOptions{})
+	_, err = c.client(n).Patch(ctx, n.Name, types.MergePatchType, body, metav1.PatchOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("patch %s: %w", n, err)
+		return fmt.Errorf("patch %s: %w", n, err)
 	}
-	return out, nil
+	return nil
 }

@@ -137,7 +137,7 @@ func (c *Controller) examine(ctx context.Context, uid types.UID) error {
 		return err
 	}
 	c.mu.Lock()
-	d := Decide(n, states, c.graph.Dependents(n))
+	d := c.graph.decide(n, states)
 	c.mu.Unlock()
 	err = c.apply(ctx, n, live, d)
 	if err != nil && !apierrors.IsConflict(err) {
@@ -165,7 +165,7 @@ func (c *Controller) mayCallForAction(uid types.UID) (Node, bool) {
 		}
 		states = append(states, state)
 	}
-	d := Decide(n, states, c.graph.Dependents(n))
+	d := c.graph.decide(n, states)
 	c.add(d.Examine)
 	return n, d.Verb != Keep
 }

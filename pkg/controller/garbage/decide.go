@@ -51,11 +51,8 @@ const (
 
 // Decision is what to do with one object.
 type Decision struct {
-	Verb   Verb
-	Policy metav1.DeletionPropagation
-	// Unblock: before the deletion, let none of the object's references
-	// block their owners; it would wait for an owner that waits for it.
-	Unblock    bool
+	Verb       Verb
+	Policy     metav1.DeletionPropagation
 	Owners     []types.UID
 	Dependents []types.UID
 	// Examine are objects to look at, because this one waits for them.
@@ -63,13 +60,14 @@ type Decision struct {
 }
 
 // Decide says what to do with n. states are those of n.Owners, in that order;
-// dependents are the objects that name n as owner.
-func Decide(n Node, states []OwnerState, dependents []Node) Decision {
+// dependents are the objects that name n as owner; deadlocked is what the graph
+// says of n.
+func Decide(n Node, states []OwnerState, dependents []Node, deadlocked bool) Decision {
 	switch {
 	case n.Deleting && n.Orphan:
 		return Decision{Verb: Orphan, Dependents: uids(dependents)}
 	case n.Waiting():
-		return decideWaiting(n, dependents)
+		return decideWaiting(n, dependents, deadlocked)
 	case n.Deleting, len(n.Owners) == 0, slices.Contains(states, OwnerUnresolvable):
 		return Decision{}
 	case slices.Contains(states, OwnerLive):
@@ -77,21 +75,18 @@ func Decide(n Node, states []OwnerState, dependents []Node) Decision {
 	case slices.Contains(states, OwnerWaiting) && len(dependents) > 0:
 		// Its own dependents have to go first too, or the owner would go
 		// before all below it have.
-		return Decision{
-			Verb:    Delete,
-			Policy:  metav1.DeletePropagationForeground,
-			Unblock: slices.ContainsFunc(dependents, Node.Waiting),
-		}
+		return Decision{Verb: Delete, Policy: metav1.DeletePropagationForeground}
 	}
 	return Decision{Verb: Delete, Policy: policy(n)}
 }
 
-// decideWaiting lets n go when nothing blocks it any more.
-func decideWaiting(n Node, dependents []Node) Decision {
-	blocked := false
+// decideWaiting lets n go when nothing blocks it any more, or when the wait
+// would never end.
+func decideWaiting(n Node, dependents []Node, deadlocked bool) Decision {
 	var examine []types.UID
+	blocked := false
 	for _, d := range dependents {
-		if !slices.ContainsFunc(d.Owners, func(ref metav1.OwnerReference) bool { return ref.UID == n.UID && blocks(ref) }) {
+		if !d.blocks(n) {
 			continue
 		}
 		blocked = true
@@ -99,7 +94,7 @@ func decideWaiting(n Node, dependents []Node) Decision {
 			examine = append(examine, d.UID)
 		}
 	}
-	if blocked {
+	if blocked && !deadlocked {
 		return Decision{Examine: examine}
 	}
 	return Decision{Verb: Release}

@@ -143,6 +143,42 @@ func (g *Graph) Foreign(n Node, ref metav1.OwnerReference) (namespace string, fo
 	return "", false
 }
 
+// Deadlocked reports whether n waits, through objects that all wait too, for
+// itself: owners and dependents in a circle, all deleted in the foreground.
+func (g *Graph) Deadlocked(n Node) bool {
+	seen := map[types.UID]bool{}
+	circle := false
+	open := []Node{n}
+	for len(open) > 0 {
+		at := open[len(open)-1]
+		open = open[:len(open)-1]
+		blocked := false
+		for _, d := range g.Dependents(at) {
+			if !d.blocks(at) {
+				continue
+			}
+			if !d.Waiting() {
+				return false // it will go, or somebody else has to act
+			}
+			blocked = true
+			circle = circle || d.UID == n.UID
+			if !seen[d.UID] {
+				seen[d.UID] = true
+				open = append(open, d)
+			}
+		}
+		if !blocked {
+			return false // it goes next
+		}
+	}
+	return circle
+}
+
+// decide calls Decide with what the graph knows of n.
+func (g *Graph) decide(n Node, states []OwnerState) Decision {
+	return Decide(n, states, g.Dependents(n), n.Waiting() && g.Deadlocked(n))
+}
+
 // unlink takes n out of the dependents of its owners.
 func (g *Graph) unlink(n Node) {
 	for _, ref := range n.Owners {
@@ -175,6 +211,12 @@ func (g *Graph) waiting(refs []metav1.OwnerReference) []types.UID {
 
 func sameRef(a, b metav1.OwnerReference) bool {
 	return a.UID == b.UID && a.APIVersion == b.APIVersion && a.Kind == b.Kind && a.Name == b.Name && blocks(a) == blocks(b)
+}
+
+// blocks reports whether n, a dependent of owner, holds up its deletion in the
+// foreground.
+func (n Node) blocks(owner Node) bool {
+	return slices.ContainsFunc(n.Owners, func(ref metav1.OwnerReference) bool { return ref.UID == owner.UID && blocks(ref) })
 }
 
 // blocks reports whether the reference holds up its owner's deletion in the
