@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	corev1 "k8s.io/api/core/v1"
@@ -15,10 +16,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/generic"
+	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/utils/ptr"
@@ -52,10 +57,16 @@ func startEtcd(t *testing.T) string {
 // newTestStorage keeps pods in an etcd of its own, without a cache.
 func newTestStorage(t *testing.T) (Storage, context.Context) {
 	t.Helper()
+	return newStorageWith(t, generic.UndecoratedStorage)
+}
+
+func newStorageWith(t *testing.T, decorator generic.StorageDecorator) (Storage, context.Context) {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
+	scheme.AddKnownTypes(schema.GroupVersion{Version: runtime.APIVersionInternal}, &corev1.Pod{}, &corev1.PodList{})
 	if err := AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
@@ -64,9 +75,9 @@ func newTestStorage(t *testing.T) (Storage, context.Context) {
 	config.Transport.ServerList = []string{startEtcd(t)}
 	s, err := NewStorage(generic.RESTOptions{
 		StorageConfig:           config.ForResource(podsResource()),
-		Decorator:               generic.UndecoratedStorage,
+		Decorator:               decorator,
 		DeleteCollectionWorkers: 1,
-		ResourcePrefix:          "pods",
+		ResourcePrefix:          "/pods",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -249,6 +260,42 @@ func TestListBySelector(t *testing.T) {
 		if got := strings.Join(names, " "); got != want {
 			t.Errorf("%s: %q, want %q", selector, got, want)
 		}
+	}
+}
+
+// TestWatchOfOneNode goes through the cache and its index of nodes, as the
+// agent's watch does.
+func TestWatchOfOneNode(t *testing.T) {
+	s, ctx := newStorageWith(t, genericregistry.StorageWithCacher())
+	if err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, 30*time.Second, true,
+		func(context.Context) (bool, error) { return s.Pod.ReadinessCheck() == nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	mustCreate(ctx, t, s, `metadata: {name: one}`)
+	w, err := s.Pod.Watch(ctx, &internalversion.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", "a"), ResourceVersion: "0",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	mustCreate(ctx, t, s, `{metadata: {name: elsewhere}, spec: {nodeName: b}}`)
+	if err := bindTo(ctx, s, "one", "a", ""); err != nil {
+		t.Fatal(err)
+	}
+	var event watch.Event
+	select {
+	case event = <-w.ResultChan():
+	case <-time.After(20 * time.Second):
+		t.Fatal("no event")
+	}
+	obj := event.Object
+	if cached, ok := obj.(runtime.CacheableObject); ok {
+		obj = cached.GetObject()
+	}
+	p, ok := obj.(*corev1.Pod)
+	if !ok || event.Type != watch.Added || p.Name != "one" || p.Spec.NodeName != "a" {
+		t.Errorf("%s %+v", event.Type, event.Object)
 	}
 }
 
