@@ -33,10 +33,10 @@ func (w *fatalWatch) fail(err error) {
 	}
 }
 
-// logger returns the member's logger: warnings and worse, and a fatal entry
-// ends the goroutine that wrote it instead of the process.
+// logger returns the member's logger: errors only, as its warnings are about
+// settings that fit a cluster, and slow disks; and a fatal entry ends the goroutine that wrote it instead of the process.
 func (w *fatalWatch) logger(log *zap.Logger) *zap.Logger {
-	return log.Named("etcd").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel), zap.WithFatalHook(w), zap.WithPanicHook(w))
+	return log.Named("etcd").WithOptions(zap.IncreaseLevel(zapcore.ErrorLevel), zap.WithFatalHook(w), zap.WithPanicHook(w))
 }
 
 // OnWrite is called by zap after a fatal or a panicking entry.

@@ -1,0 +1,145 @@
+package apiserver
+
+import (
+	"net"
+	"net/http"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	apiversion "k8s.io/apimachinery/pkg/version"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/initializer"
+	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
+	"k8s.io/apiserver/pkg/authentication/group"
+	"k8s.io/apiserver/pkg/authentication/request/anonymous"
+	"k8s.io/apiserver/pkg/authentication/request/union"
+	"k8s.io/apiserver/pkg/authentication/request/x509"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	genericfilters "k8s.io/apiserver/pkg/server/filters"
+	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+	storagefactory "k8s.io/apiserver/pkg/storage/storagebackend/factory"
+	"k8s.io/apiserver/pkg/util/compatibility"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	basecompatibility "k8s.io/component-base/compatibility"
+
+	"github.com/carob-project/carob/pkg/apiserver/openapi"
+	"github.com/carob-project/carob/pkg/pki"
+)
+
+// loopbackUser is who the server is to itself.
+const loopbackUser = "system:apiserver"
+
+// assemble fills s.generic.
+func (s *Server) assemble(o Options, listener net.Listener) error {
+	types, err := newSchemes()
+	if err != nil {
+		return err
+	}
+	storage, err := newStorageOptions(types, o.Etcd)
+	if err != nil {
+		return err
+	}
+	c := genericapiserver.NewConfig(types.codecs)
+	c.RESTOptionsGetter = storage
+	c.EffectiveVersion = servedVersion{compatibility.DefaultBuildEffectiveVersion(), o.Version}
+	limit(c)
+	document(c, types)
+	if err := s.secure(c, listener); err != nil {
+		return err
+	}
+	if err := checkStore(c, storage.config); err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(c.LoopbackClientConfig)
+	if err != nil {
+		return err
+	}
+	shared := informers.NewSharedInformerFactory(client, 0)
+	if c.AdmissionControl, err = admissionChain(client, shared); err != nil {
+		return err
+	}
+	c.AddPostStartHookOrDie(namespacesHook, makeNamespaces(client))
+	if s.generic, err = c.Complete(shared).New("carob", genericapiserver.NewEmptyDelegate()); err != nil {
+		return err
+	}
+	s.generic.ShutdownTimeout = shutdownGrace
+	all, err := groups(storage, o.NodeTransport)
+	if err != nil {
+		return err
+	}
+	return install(s.generic, types, all)
+}
+
+// limit turns off what costs memory or time and has no use here.
+func limit(c *genericapiserver.Config) {
+	c.EnableProfiling = false
+	c.StorageObjectCountTracker = nil
+	c.ShutdownWatchTerminationGracePeriod = watchGrace
+	c.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(
+		sets.NewString("watch"), sets.NewString("log", "exec", "attach", "portforward"))
+}
+
+// document describes the types, for kubectl explain and for the merging of
+// applied objects.
+func document(c *genericapiserver.Config, types *schemes) {
+	namer := apiopenapi.NewDefinitionNamer(types.external)
+	c.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, namer)
+	c.OpenAPIConfig.Info.Title = "carob"
+	c.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, namer)
+	c.OpenAPIV3Config.Info.Title = "carob"
+}
+
+// secure sets who is believed and what they may do.
+func (s *Server) secure(c *genericapiserver.Config, listener net.Listener) error {
+	server := s.pki.Server()
+	cert, err := dynamiccertificates.NewStaticCertKeyContent("apiserver", server.Cert, server.Key)
+	if err != nil {
+		return err
+	}
+	ca, err := dynamiccertificates.NewStaticCAContent("clients", s.pki.CA())
+	if err != nil {
+		return err
+	}
+	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: listener, Cert: cert, ClientCA: ca}
+	// A request without a certificate is anonymous; one with a certificate
+	// that nobody here signed is refused.
+	c.Authentication.Authenticator = union.NewFailOnError(
+		group.NewAuthenticatedGroupAdder(x509.NewDynamic(ca.VerifyOptions, x509.CommonNameUserConversion)),
+		anonymous.NewAuthenticator(nil))
+	c.Authorization.Authorizer = authorizer.AuthorizerFunc(authorize)
+	c.LoopbackClientConfig, err = s.ClientConfig(loopbackUser, pki.GroupMasters)
+	return err
+}
+
+// checkStore makes the health of the store part of the server's.
+func checkStore(c *genericapiserver.Config, config storagebackend.Config) error {
+	check, err := storagefactory.CreateHealthCheck(config, c.DrainedNotify())
+	if err != nil {
+		return err
+	}
+	c.AddHealthChecks(healthz.NamedCheck("etcd", func(*http.Request) error { return check() }))
+	return nil
+}
+
+func admissionChain(client kubernetes.Interface, shared informers.SharedInformerFactory) (admission.Interface, error) {
+	l, err := lifecycle.NewLifecycle(sets.New(initialNamespaces()...))
+	if err != nil {
+		return nil, err
+	}
+	initializer.New(client, nil, shared, nil, nil, nil, nil, nil).Initialize(l)
+	return l, l.ValidateInitialization()
+}
+
+// servedVersion answers with carob's version where the library would tell its
+// own.
+type servedVersion struct {
+	basecompatibility.EffectiveVersion
+	info apiversion.Info
+}
+
+// Info is what /version answers.
+func (v servedVersion) Info() *apiversion.Info { return &v.info }

@@ -1,0 +1,147 @@
+package apiserver
+
+import (
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer/recognizer"
+	"k8s.io/apiserver/pkg/registry/generic"
+	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+
+	"github.com/carob-project/carob/pkg/registry/configmap"
+	"github.com/carob-project/carob/pkg/registry/event"
+	"github.com/carob-project/carob/pkg/registry/kind"
+	"github.com/carob-project/carob/pkg/registry/lease"
+	"github.com/carob-project/carob/pkg/registry/namespace"
+	"github.com/carob-project/carob/pkg/registry/node"
+	"github.com/carob-project/carob/pkg/registry/pod"
+	"github.com/carob-project/carob/pkg/registry/podlog"
+	"github.com/carob-project/carob/pkg/registry/secret"
+	"github.com/carob-project/carob/pkg/registry/serviceaccount"
+)
+
+// etcdPrefix is the root of all keys.
+const etcdPrefix = "/registry"
+
+// countPoll is how often the number of objects is counted, for the metrics
+// only.
+const countPoll = 5 * time.Minute
+
+// storageOptions tells every kind where and in which form it is stored:
+// protobuf, under its resource's name.
+type storageOptions struct {
+	schemes  *schemes
+	config   storagebackend.Config
+	protobuf runtime.Serializer
+}
+
+func newStorageOptions(s *schemes, endpoints []string) (*storageOptions, error) {
+	info, ok := runtime.SerializerInfoForMediaType(s.codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	if !ok {
+		return nil, fmt.Errorf("no serializer for %s", runtime.ContentTypeProtobuf)
+	}
+	c := storagebackend.NewDefaultConfig(etcdPrefix, nil)
+	c.Transport.ServerList = endpoints
+	c.CountMetricPollPeriod = countPoll
+	return &storageOptions{schemes: s, config: *c, protobuf: info.Serializer}, nil
+}
+
+// GetRESTOptions implements generic.RESTOptionsGetter. Events are not cached:
+// many are written and few read.
+func (o *storageOptions) GetRESTOptions(r schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
+	stored := o.schemes.full.PrioritizedVersionsForGroup(r.Group)
+	if len(stored) == 0 {
+		return generic.RESTOptions{}, fmt.Errorf("group %q of %s is not known", r.Group, r.Resource)
+	}
+	internal := schema.GroupVersion{Group: r.Group, Version: runtime.APIVersionInternal}
+	decoder := recognizer.NewDecoder(o.protobuf, o.schemes.codecs.UniversalDeserializer())
+	config := o.config
+	config.Codec = o.schemes.codecs.CodecForVersions(o.protobuf, decoder, stored[0], internal)
+	config.EncodeVersioner = stored[0]
+	options := generic.RESTOptions{
+		StorageConfig:           config.ForResource(r),
+		Decorator:               genericregistry.StorageWithCacher(),
+		EnableGarbageCollection: true,
+		DeleteCollectionWorkers: 1,
+		ResourcePrefix:          r.Resource,
+		CountMetricPollPeriod:   config.CountMetricPollPeriod,
+	}
+	if r == corev1.Resource("events") {
+		options.Decorator = generic.UndecoratedStorage
+	}
+	return options, nil
+}
+
+type storageMap = map[string]rest.Storage
+
+// groups makes the storage of all kinds, by group and resource.
+func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[schema.GroupVersion]storageMap, error) {
+	core := storageMap{}
+	for _, add := range []func() (storageMap, error){
+		func() (storageMap, error) { return namespace.NewStorage(getter) },
+		func() (storageMap, error) { return node.NewStorage(getter) },
+		func() (storageMap, error) { return pods(getter, transport) },
+		func() (storageMap, error) { return single(configmap.Kind(), getter) },
+		func() (storageMap, error) { return single(secret.Kind(), getter) },
+		func() (storageMap, error) { return single(serviceaccount.Kind(), getter) },
+		func() (storageMap, error) { return single(event.Kind(), getter) },
+	} {
+		m, err := add()
+		if err != nil {
+			return nil, err
+		}
+		for resource, s := range m {
+			core[resource] = s
+		}
+	}
+	leases, err := single(lease.Kind(), getter)
+	if err != nil {
+		return nil, err
+	}
+	return map[schema.GroupVersion]storageMap{
+		corev1.SchemeGroupVersion:         core,
+		coordinationv1.SchemeGroupVersion: leases,
+		eventsv1.SchemeGroupVersion:       {"events": core["events"]},
+	}, nil
+}
+
+func single[T kind.Object](k kind.Kind[T], getter generic.RESTOptionsGetter) (storageMap, error) {
+	s, err := kind.NewREST(k, getter)
+	return storageMap{k.Resource: s}, err
+}
+
+func pods(getter generic.RESTOptionsGetter, transport NodeTransport) (storageMap, error) {
+	s, err := pod.NewStorage(getter)
+	if err != nil {
+		return nil, err
+	}
+	m := s.Map()
+	m["pods/log"] = podlog.New(s.Pod, podlog.Transport(transport))
+	return m, nil
+}
+
+// install makes the server serve every group.
+func install(server *genericapiserver.GenericAPIServer, s *schemes, all map[schema.GroupVersion]storageMap) error {
+	for gv, m := range all {
+		info := genericapiserver.NewDefaultAPIGroupInfo(gv.Group, s.full, s.params, s.codecs)
+		info.VersionedResourcesStorageMap[gv.Version] = m
+		var err error
+		if gv.Group == corev1.GroupName {
+			err = server.InstallLegacyAPIGroup(genericapiserver.DefaultLegacyAPIPrefix, &info)
+		} else {
+			err = server.InstallAPIGroup(&info)
+		}
+		if err != nil {
+			return fmt.Errorf("group %s: %w", gv, err)
+		}
+	}
+	return nil
+}
