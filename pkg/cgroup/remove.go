@@ -179,7 +179,7 @@ func awaitExit(ctx context.Context, fd int) error {
 		if ctx.Err() != nil || wait <= 0 {
 			return fmt.Errorf("%w: a killed process does not end", ErrBusy)
 		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(wait.Milliseconds())+1) //nolint:gosec // a descriptor fits
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(wait.Milliseconds())+1)
 		if n > 0 {
 			return nil
 		}

@@ -64,7 +64,7 @@ func findConf(dir string) (string, error) {
 // loadConf reads a configuration file. Every error wraps ErrConfig and names
 // the file.
 func loadConf(file string) (*libcni.NetworkConfigList, error) {
-	data, err := os.ReadFile(file) //nolint:gosec // the administrator's own file
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -111,15 +111,29 @@ func decodeConf(data []byte) (*libcni.NetworkConfigList, error) {
 	return list, nil
 }
 
+// decodeList decodes a list; a single plugin is made a list of one.
 func decodeList(data []byte, single bool) (*libcni.NetworkConfigList, error) {
-	if !single {
-		return libcni.NetworkConfFromBytes(data)
+	if single {
+		var head struct {
+			Name       string `json:"name,omitempty"`
+			CNIVersion string `json:"cniVersion,omitempty"`
+			// Plugins and Inlined are not read: a single plugin has neither.
+			Plugins []json.RawMessage `json:"plugins"`
+			Inlined bool              `json:"loadOnlyInlinedPlugins"`
+		}
+		if err := json.Unmarshal(data, &head); err != nil {
+			return nil, err
+		}
+		if head.Name == "" {
+			return nil, errors.New("it has no name")
+		}
+		head.Plugins, head.Inlined = []json.RawMessage{data}, true
+		var err error
+		if data, err = json.Marshal(head); err != nil {
+			return nil, err
+		}
 	}
-	conf, err := libcni.NetworkPluginConfFromBytes(data)
-	if err != nil {
-		return nil, err
-	}
-	return libcni.ConfListFromConf(conf)
+	return libcni.NetworkConfFromBytes(data)
 }
 
 // ownConf returns the configuration of carob's own network.

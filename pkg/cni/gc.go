@@ -92,7 +92,7 @@ func (n *Network) reservations() (map[string]string, error) {
 			continue // host-local's lock and its last address
 		}
 		file := filepath.Join(dir, e.Name())
-		data, err := os.ReadFile(file) //nolint:gosec // listed above
+		data, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -156,7 +156,7 @@ func lockDir(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock address reservations: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil { //nolint:gosec // a descriptor fits
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock address reservations: %w", err), f.Close())
 	}
 	// Closing gives the lock back.

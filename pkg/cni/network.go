@@ -123,13 +123,18 @@ func (n *Network) Status(ctx context.Context) error {
 }
 
 // Describe returns where the configuration comes from: a file's name, or the
-// name of carob's own network.
+// name of carob's own network. A file that does not parse, or whose plugins are
+// not installed, is an error that wraps ErrConfig. It changes nothing.
 func (n *Network) Describe() (string, error) {
 	file, err := findConf(n.opts.ConfDir)
-	if err != nil || file != "" {
-		return file, err
+	if err != nil || file == "" {
+		return n.opts.Name, err
 	}
-	return n.opts.Name, nil
+	list, err := loadConf(file)
+	if err == nil {
+		err = checkPlugins(list, n.opts.BinDirs)
+	}
+	return file, err
 }
 
 // Prepare makes carob's own network ahead of the first attachment, and mends

@@ -48,9 +48,9 @@ type Options struct {
 	Dir     string
 	Network Network
 	Cgroups Cgroups
-	// Hostname is what a pod sees as its host's name.
-	Hostname func(*corev1.Pod) string
-	// Resources and QOS default to what the pod's containers add up to.
+	// Hostname is what a pod sees as its host's name; Resources and QOS are
+	// for its cgroup. They default to the functions of package pod.
+	Hostname  func(*corev1.Pod) string
 	Resources func(*corev1.Pod) pod.Resources
 	QOS       func(*corev1.Pod) corev1.PodQOSClass
 	// BootID defaults to the kernel's.
@@ -74,17 +74,20 @@ type Manager struct {
 
 // New returns the manager of the sandboxes in a directory, which it makes.
 func New(opts Options) (*Manager, error) {
-	if opts.Network == nil || opts.Cgroups == nil || opts.Hostname == nil {
-		return nil, errors.New("sandbox: network, cgroups and hostname are required")
+	if opts.Network == nil || opts.Cgroups == nil {
+		return nil, errors.New("sandbox: network and cgroups are required")
 	}
 	if !filepath.IsAbs(opts.Dir) {
 		return nil, fmt.Errorf("sandbox directory %q is not absolute", opts.Dir)
 	}
+	if opts.Hostname == nil {
+		opts.Hostname = pod.Hostname
+	}
 	if opts.Resources == nil {
-		opts.Resources = Resources
+		opts.Resources = pod.PodResources
 	}
 	if opts.QOS == nil {
-		opts.QOS = qosClass
+		opts.QOS = pod.QOSClass
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -8,63 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/carob-project/carob/pkg/cni"
 	"github.com/carob-project/carob/pkg/pod"
 )
-
-func container(name, request, limit string) corev1.Container {
-	c := corev1.Container{Name: name}
-	fill := func(cpuAndMemory string) corev1.ResourceList {
-		if cpuAndMemory == "" {
-			return nil
-		}
-		return corev1.ResourceList{
-			corev1.ResourceCPU:    resource.MustParse(cpuAndMemory),
-			corev1.ResourceMemory: resource.MustParse(cpuAndMemory + "Gi"),
-		}
-	}
-	c.Resources.Requests, c.Resources.Limits = fill(request), fill(limit)
-	return c
-}
-
-func TestResources(t *testing.T) {
-	for name, tc := range map[string]struct {
-		containers []corev1.Container
-		want       pod.Resources
-		qos        corev1.PodQOSClass
-	}{
-		"nothing": {
-			containers: []corev1.Container{container("a", "", "")},
-			want:       pod.Resources{CPUShares: 2},
-			qos:        corev1.PodQOSBestEffort,
-		},
-		"requests": {
-			containers: []corev1.Container{container("a", "1", ""), container("b", "2", "")},
-			want:       pod.Resources{CPUShares: 3072},
-			qos:        corev1.PodQOSBurstable,
-		},
-		"limits of all": {
-			containers: []corev1.Container{container("a", "1", "1"), container("b", "2", "2")},
-			want:       pod.Resources{CPUShares: 3072, CPUQuota: 300_000, CPUPeriod: 100_000, MemoryLimit: 3 << 30},
-			qos:        corev1.PodQOSGuaranteed,
-		},
-		"limits of one": {
-			containers: []corev1.Container{container("a", "1", "1"), container("b", "1", "")},
-			want:       pod.Resources{CPUShares: 2048},
-			qos:        corev1.PodQOSBurstable,
-		},
-	} {
-		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: tc.containers}}
-		if diff := cmp.Diff(tc.want, Resources(p)); diff != "" {
-			t.Errorf("%s: %s", name, diff)
-		}
-		if got := qosClass(p); got != tc.qos {
-			t.Errorf("%s: class %s, want %s", name, got, tc.qos)
-		}
-	}
-}
 
 func TestPortMappings(t *testing.T) {
 	always := corev1.ContainerRestartPolicyAlways
