@@ -16,6 +16,11 @@ const progressEvery = 15 * time.Second
 // pull pulls the image of a step, and tells how it goes.
 func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 	users := usersOf(p, s)
+	w.mu.Lock()
+	for _, name := range users {
+		w.fetched[name] = s.Image
+	}
+	w.mu.Unlock()
 	for _, name := range users {
 		w.normal(p, name, reasonPulling, "Pulling image %q", s.Image)
 	}
@@ -40,11 +45,6 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 	for _, name := range users {
 		w.normal(p, name, reasonPulled, "Successfully pulled image %q in %v. Image size: %d bytes.", s.Image, took, img.Size)
 	}
-	w.mu.Lock()
-	for _, name := range users {
-		w.fetched[name] = s.Image
-	}
-	w.mu.Unlock()
 	w.a.pulled()
 	return nil
 }

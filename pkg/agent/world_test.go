@@ -1,0 +1,478 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/carob-project/carob/pkg/agent"
+	"github.com/carob-project/carob/pkg/agent/nodestatus"
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// world is everything on a node that outlives an agent: containers, sandboxes,
+// volumes, images. Each operation takes opTime, and half of it comes before
+// its effect, so that an agent can be dropped before and after.
+type world struct {
+	mu       sync.Mutex
+	attempts map[string]*pod.Attempt
+	sandbox  map[types.UID]*pod.Sandbox
+	volumes  map[types.UID]bool
+	hosts    map[types.UID][]string
+	images   map[string]bool
+	watchers map[chan pod.Change]struct{}
+	copying  map[agent.LogKey]bool
+	calls    map[string]int
+	starts   []time.Time
+	kept     map[types.UID]bool // asked about by a collector
+	nextPID  int
+	nextIP   int
+	usage    map[string]int64
+
+	// away: the runtime does not answer.
+	away bool
+	// faults fail an operation as long as they return an error.
+	faults map[string]func() error
+	// life is what a started attempt does: it ends with code after d; a zero
+	// d: it runs on. deaf: it ignores SIGTERM.
+	life func(a pod.Attempt) (d time.Duration, code int)
+	deaf bool
+}
+
+const opTime = 10 * time.Millisecond
+
+func newWorld() *world {
+	return &world{
+		attempts: map[string]*pod.Attempt{}, sandbox: map[types.UID]*pod.Sandbox{},
+		volumes: map[types.UID]bool{}, hosts: map[types.UID][]string{},
+		images: map[string]bool{"img": true}, watchers: map[chan pod.Change]struct{}{},
+		copying: map[agent.LogKey]bool{}, calls: map[string]int{}, faults: map[string]func() error{},
+		kept: map[types.UID]bool{}, usage: map[string]int64{}, nextPID: 100, nextIP: 1,
+		life: func(pod.Attempt) (time.Duration, int) { return 0, 0 },
+	}
+}
+
+// do carries an operation out: wait, effect, wait. The context may end it
+// before its effect or after.
+func (w *world) do(ctx context.Context, op string, needsRuntime bool, effect func() error) error {
+	w.mu.Lock()
+	w.calls[op]++
+	away, fault := w.away && needsRuntime, w.faults[op]
+	w.mu.Unlock()
+	if away {
+		return fmt.Errorf("%s: %w", op, pod.ErrUnavailable)
+	}
+	if fault != nil {
+		if err := fault(); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, opTime/2); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	err := effect()
+	w.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return pause(ctx, opTime/2)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func (w *world) tell(uid types.UID) {
+	for c := range w.watchers {
+		select {
+		case c <- pod.Change{UID: uid}:
+		default:
+		}
+	}
+}
+
+func (w *world) Create(ctx context.Context, r pod.CreateRequest) (string, error) {
+	id := fmt.Sprintf("%s-%s-%d", r.Pod.UID, r.Container, r.Number)
+	return id, w.do(ctx, "create", true, func() error {
+		if !w.copying[agent.LogKey{Pod: r.Pod, Container: r.Container, Number: r.Number}] {
+			return fmt.Errorf("nobody reads the pipes of %s", id)
+		}
+		if w.attempts[id] == nil {
+			w.nextPID++
+			w.attempts[id] = &pod.Attempt{
+				Pod: r.Pod, Container: r.Container, Init: r.Init, Number: r.Number, Streak: r.Streak,
+				ID: id, SpecHash: r.SpecHash, ImageName: r.ImageName, CreatedAt: time.Now(), PID: w.nextPID,
+			}
+			w.tell(r.Pod.UID)
+		}
+		return nil
+	})
+}
+
+func (w *world) Start(ctx context.Context, id string) error {
+	return w.do(ctx, "start", true, func() error {
+		a := w.attempts[id]
+		if a == nil || a.State == pod.AttemptExited {
+			return fmt.Errorf("%s: %w", id, pod.ErrNotFound)
+		}
+		if a.State == pod.AttemptRunning {
+			return nil
+		}
+		if len(w.hosts[a.Pod.UID]) == 0 {
+			return fmt.Errorf("%s starts without an IP in its hosts file", id)
+		}
+		a.State, a.StartedAt = pod.AttemptRunning, time.Now()
+		w.starts = append(w.starts, a.StartedAt)
+		w.tell(a.Pod.UID)
+		if d, code := w.life(*a); d > 0 {
+			time.AfterFunc(d, func() { w.exit(id, code, 0) })
+		}
+		return nil
+	})
+}
+
+// exit ends an attempt that runs.
+func (w *world) exit(id string, code, signal int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.exitLocked(id, code, signal)
+}
+
+func (w *world) exitLocked(id string, code, signal int) {
+	a := w.attempts[id]
+	if a == nil || a.State != pod.AttemptRunning {
+		return
+	}
+	a.State, a.PID = pod.AttemptExited, 0
+	a.Exit = &pod.Exit{Code: code, Signal: signal, FinishedAt: time.Now()}
+	w.tell(a.Pod.UID)
+}
+
+func (w *world) Signal(ctx context.Context, id string, sig syscall.Signal) error {
+	return w.do(ctx, "signal "+sig.String(), true, func() error {
+		if sig == syscall.SIGTERM && w.deaf {
+			return nil
+		}
+		w.exitLocked(id, 128+int(sig), int(sig))
+		return nil
+	})
+}
+
+func (w *world) Remove(ctx context.Context, id string) error {
+	return w.do(ctx, "remove", true, func() error {
+		if a := w.attempts[id]; a != nil {
+			delete(w.attempts, id)
+			w.tell(a.Pod.UID)
+		}
+		return nil
+	})
+}
+
+func (w *world) List(context.Context) ([]pod.Attempt, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls["list"]++
+	if w.away {
+		return nil, pod.ErrUnavailable
+	}
+	var out []pod.Attempt
+	for _, a := range w.attempts {
+		out = append(out, *a)
+	}
+	return out, nil
+}
+
+func (w *world) Watch(ctx context.Context) (<-chan pod.Change, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls["watch"]++
+	if w.away {
+		return nil, pod.ErrUnavailable
+	}
+	c := make(chan pod.Change, 100)
+	w.watchers[c] = struct{}{}
+	context.AfterFunc(ctx, func() { w.drop(c) })
+	return c, nil
+}
+
+func (w *world) drop(c chan pod.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.watchers[c]; ok {
+		delete(w.watchers, c)
+		close(c)
+	}
+}
+
+// setAway takes the runtime away, which breaks subscriptions, or back.
+func (w *world) setAway(away bool) {
+	w.mu.Lock()
+	w.away = away
+	var cs []chan pod.Change
+	for c := range w.watchers {
+		cs = append(cs, c)
+	}
+	w.mu.Unlock()
+	for _, c := range cs {
+		w.drop(c)
+	}
+}
+
+func (w *world) Present(_ context.Context, ref string) (pod.Image, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return pod.Image{Name: ref, ID: "sha256:" + ref}, w.images[ref], nil
+}
+
+func (w *world) Pull(ctx context.Context, ref string, progress func(string)) (pod.Image, error) {
+	err := w.do(ctx, "pull", true, func() error { w.images[ref] = true; return nil })
+	progress("half of it")
+	return pod.Image{Name: ref, ID: "sha256:" + ref, Size: 42}, err
+}
+
+// sandboxes, volumes and logs are views of the world, as their methods' names
+// collide.
+type sandboxes struct{ *world }
+
+func (s sandboxes) Create(ctx context.Context, p *corev1.Pod) (*pod.Sandbox, error) {
+	var out *pod.Sandbox
+	err := s.do(ctx, "sandbox", false, func() error {
+		if s.sandbox[p.UID] == nil {
+			s.sandbox[p.UID] = &pod.Sandbox{CreatedAt: time.Now()}
+		}
+		out = s.sandbox[p.UID]
+		return nil
+	})
+	return out, err
+}
+
+func (s sandboxes) Attach(ctx context.Context, p *corev1.Pod) ([]string, error) {
+	var ips []string
+	err := s.do(ctx, "attach", false, func() error {
+		sb := s.sandbox[p.UID]
+		if sb == nil {
+			return pod.ErrNotFound
+		}
+		if !sb.Attached {
+			next := *sb
+			next.Attached, next.IPs = true, []string{fmt.Sprintf("10.0.0.%d", s.nextIP)}
+			s.nextIP++
+			s.sandbox[p.UID] = &next
+		}
+		ips = s.sandbox[p.UID].IPs
+		return nil
+	})
+	return ips, err
+}
+
+func (s sandboxes) Detach(ctx context.Context, uid types.UID) error {
+	return s.do(ctx, "detach", false, func() error {
+		if sb := s.sandbox[uid]; sb != nil {
+			next := *sb
+			next.Attached, next.IPs = false, nil
+			s.sandbox[uid] = &next
+		}
+		return nil
+	})
+}
+
+func (s sandboxes) Remove(ctx context.Context, uid types.UID) error {
+	return s.do(ctx, "remove sandbox", false, func() error { delete(s.sandbox, uid); return nil })
+}
+
+func (s sandboxes) Get(uid types.UID) (*pod.Sandbox, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sandbox[uid], nil
+}
+
+func (s sandboxes) List() ([]types.UID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []types.UID
+	for uid := range s.sandbox {
+		out = append(out, uid)
+	}
+	return out, nil
+}
+
+func (s sandboxes) GC(_ context.Context, wanted func(types.UID) bool) error {
+	for _, uid := range []types.UID{"wanted", "unwanted"} {
+		keep := wanted(uid)
+		s.mu.Lock()
+		s.kept[uid] = keep
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+type volumes struct{ *world }
+
+func (v volumes) Prepare(ctx context.Context, p *corev1.Pod) error {
+	return v.do(ctx, "prepare", false, func() error { v.volumes[p.UID] = true; return nil })
+}
+
+func (v volumes) Mounts(_ context.Context, p *corev1.Pod, _ string, _ int) ([]pod.Mount, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.volumes[p.UID] {
+		return nil, pod.ErrConfig
+	}
+	return nil, nil
+}
+
+func (v volumes) SetIPs(ctx context.Context, p *corev1.Pod, ips []string) error {
+	return v.do(ctx, "set ips", false, func() error {
+		if !v.volumes[p.UID] {
+			return pod.ErrNotFound
+		}
+		v.hosts[p.UID] = ips
+		return nil
+	})
+}
+
+func (v volumes) Remove(ctx context.Context, uid types.UID) error {
+	return v.do(ctx, "remove volumes", false, func() error {
+		delete(v.volumes, uid)
+		delete(v.hosts, uid)
+		return nil
+	})
+}
+
+func (v volumes) Present(uid types.UID) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.volumes[uid], nil
+}
+
+func (v volumes) List() ([]types.UID, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out []types.UID
+	for uid := range v.volumes {
+		out = append(out, uid)
+	}
+	return out, nil
+}
+
+func (v volumes) EmptyDirUsage(context.Context, *corev1.Pod) (map[string]int64, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := map[string]int64{}
+	for k, n := range v.usage {
+		out[k] = n
+	}
+	return out, nil
+}
+
+func (v volumes) TerminationMessage(_ context.Context, k agent.LogKey) (string, error) {
+	return fmt.Sprintf("bye from %s %d", k.Container, k.Number), nil
+}
+
+type logs struct{ *world }
+
+func (l logs) Open(_ context.Context, k agent.LogKey) (string, string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls["open log"]++
+	l.copying[k] = true
+	return "out", "err", nil
+}
+
+func (l logs) Finish(_ context.Context, k agent.LogKey) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.copying, k)
+	return nil
+}
+
+func (l logs) Remove(context.Context, agent.LogKey) error { return nil }
+
+func (l logs) Drop(_ context.Context, uid types.UID) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := range l.copying {
+		if k.Pod.UID == uid {
+			delete(l.copying, k)
+		}
+	}
+	return nil
+}
+
+func (l logs) ReadLog(context.Context, pod.Ref, string, int, *corev1.PodLogOptions, io.Writer) error {
+	return nil
+}
+
+type machine struct{}
+
+func (machine) Facts(context.Context) (nodestatus.Facts, error) {
+	return nodestatus.Facts{
+		CPUs: 4, MemoryTotal: 8 << 30, MemoryAvailable: 7 << 30, DiskTotal: 100 << 30, DiskAvailable: 90 << 30,
+		PIDMax: 30000, PIDs: 100, Hostname: "host",
+	}, nil
+}
+
+// live returns the attempts of a pod that have not ended.
+func (w *world) live(uid types.UID) []pod.Attempt {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []pod.Attempt
+	for _, a := range w.attempts {
+		if a.Pod.UID == uid && a.State != pod.AttemptExited {
+			out = append(out, *a)
+		}
+	}
+	slices.SortFunc(out, func(a, b pod.Attempt) int { return a.PID - b.PID })
+	return out
+}
+
+// remains names what there is of a pod.
+func (w *world) remains(uid types.UID) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for id, a := range w.attempts {
+		if a.Pod.UID == uid {
+			out = append(out, id)
+		}
+	}
+	if w.sandbox[uid] != nil {
+		out = append(out, "sandbox")
+	}
+	if w.volumes[uid] {
+		out = append(out, "volumes")
+	}
+	for k := range w.copying {
+		if k.Pod.UID == uid {
+			out = append(out, "log of "+k.Container)
+		}
+	}
+	return out
+}
+
+func (w *world) count(op string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.calls[op]
+}
+
+func (w *world) locked(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
