@@ -22,9 +22,12 @@ const stopTimeout = 10 * time.Second
 // word to the one who started it.
 type fatalWatch struct {
 	failed chan error
+	last   *lastError
 }
 
-func newFatalWatch() *fatalWatch { return &fatalWatch{failed: make(chan error, 1)} }
+func newFatalWatch() *fatalWatch {
+	return &fatalWatch{failed: make(chan error, 1), last: &lastError{}}
+}
 
 func (w *fatalWatch) fail(err error) {
 	select {
@@ -33,22 +36,16 @@ func (w *fatalWatch) fail(err error) {
 	}
 }
 
-// logger returns the member's logger: errors only, as its warnings are about
-// settings that fit a cluster, and slow disks; and a fatal entry ends the goroutine that wrote it instead of the process.
+// logger returns the member's logger. A fatal entry ends the goroutine that
+// wrote it instead of the process.
 func (w *fatalWatch) logger(log *zap.Logger) *zap.Logger {
-	return log.Named("etcd").WithOptions(zap.IncreaseLevel(zapcore.ErrorLevel), zap.WithFatalHook(w), zap.WithPanicHook(w))
+	quiet := zap.WrapCore(func(c zapcore.Core) zapcore.Core { return &quietCore{Core: c, last: w.last} })
+	return log.WithOptions(quiet, zap.WithFatalHook(w), zap.WithPanicHook(w))
 }
 
 // OnWrite is called by zap after a fatal or a panicking entry.
 func (w *fatalWatch) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
-	msg := e.Message
-	for _, f := range fields {
-		if err, ok := f.Interface.(error); ok && f.Type == zapcore.ErrorType {
-			w.fail(fmt.Errorf("%s: %w", msg, err))
-			runtime.Goexit()
-		}
-	}
-	w.fail(errors.New(msg))
+	w.fail(describe(e.Message, fields))
 	runtime.Goexit()
 }
 
@@ -64,7 +61,7 @@ func (w *fatalWatch) start(c *embed.Config) (*embed.Etcd, error) {
 		r := result{err: errors.New("the start was given up")}
 		defer func() {
 			if p := recover(); p != nil {
-				r.err = fmt.Errorf("%v", p)
+				r.err = w.last.or(fmt.Errorf("the files are damaged: %v", p))
 			}
 			out <- r
 		}()
