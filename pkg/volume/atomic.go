@@ -77,7 +77,8 @@ func payloadEqual(root *os.Root, version string, p payload) bool {
 }
 
 // writeVersion writes p into a new directory and turns ..data to it.
-func writeVersion(root *os.Root, p payload, now time.Time) (version string, err error) {
+func writeVersion(root *os.Root, p payload, now time.Time) (_ string, err error) {
+	var version string
 	for {
 		version = now.UTC().Format(dataLayout)
 		err := root.Mkdir(version, 0o700)

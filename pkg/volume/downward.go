@@ -3,6 +3,7 @@ package volume
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,15 +30,15 @@ func downwardPayload(p *corev1.Pod, items []corev1.DownwardAPIVolumeFile, mode i
 		if err != nil {
 			return nil, err
 		}
-		out[it.Path] = file{[]byte(text), or(it.Mode, mode)}
+		out[path.Clean(it.Path)] = file{[]byte(text), or(it.Mode, mode)}
 	}
 	return out, out.check()
 }
 
 // fieldText returns the value of a field of the pod's metadata. A label or an
 // annotation that is not there is an empty text.
-func fieldText(p *corev1.Pod, path string) (string, error) {
-	switch path {
+func fieldText(p *corev1.Pod, field string) (string, error) {
+	switch field {
 	case "metadata.name":
 		return p.Name, nil
 	case "metadata.namespace":
@@ -49,18 +50,18 @@ func fieldText(p *corev1.Pod, path string) (string, error) {
 	case "metadata.annotations":
 		return mapText(p.Annotations), nil
 	}
-	if key, ok := subscript(path, "metadata.labels"); ok {
+	if key, ok := subscript(field, "metadata.labels"); ok {
 		return p.Labels[key], nil
 	}
-	if key, ok := subscript(path, "metadata.annotations"); ok {
+	if key, ok := subscript(field, "metadata.annotations"); ok {
 		return p.Annotations[key], nil
 	}
-	return "", invalid("unsupported fieldPath: %s", path)
+	return "", invalid("unsupported fieldPath: %s", field)
 }
 
-// subscript returns the key of path if it has the form field['key'].
-func subscript(path, field string) (string, bool) {
-	rest, ok := strings.CutPrefix(path, field+"['")
+// subscript returns the key of text if it has the form field['key'].
+func subscript(text, field string) (string, bool) {
+	rest, ok := strings.CutPrefix(text, field+"['")
 	if !ok {
 		return "", false
 	}

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"strings"
@@ -39,7 +40,7 @@ func objectPayload(kind string, data map[string][]byte, items []corev1.KeyToPath
 			}
 			return nil, invalid("references non-existent %s key: %s", kind, it.Key)
 		}
-		p[it.Path] = file{content, or(it.Mode, mode)}
+		p[path.Clean(it.Path)] = file{content, or(it.Mode, mode)}
 	}
 	return p, p.check()
 }
@@ -59,14 +60,10 @@ func configMapData(c *corev1.ConfigMap) map[string][]byte {
 // check says whether all paths stay inside the volume and fit each other.
 func (p payload) check() error {
 	for name := range p {
-		if name == "" || path.IsAbs(name) || path.Clean(name) != name || strings.HasPrefix(name, "..") ||
-			strings.ContainsRune(name, 0) {
+		if !fs.ValidPath(name) || name == "." || strings.HasPrefix(name, "..") || strings.ContainsRune(name, 0) {
 			return invalid("invalid path %q: must be relative and not begin with or contain '..'", name)
 		}
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-			if path.Base(dir) == ".." {
-				return invalid("invalid path %q: must not contain '..'", name)
-			}
 			if _, ok := p[dir]; ok {
 				return invalid("invalid path %q: %q is a file", name, dir)
 			}
