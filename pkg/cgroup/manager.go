@@ -109,7 +109,7 @@ func (m *Manager) EnsurePod(ctx context.Context, name string, r pod.Resources) e
 
 // ensure makes one group in every hierarchy and writes its values.
 func (m *Manager) ensure(ctx context.Context, name string, r pod.Resources, hasChildren bool) error {
-	if m.systemd != nil {
+	if m.systemd != nil && !(hasChildren && m.exists(name)) {
 		if err := m.systemd.start(ctx, m.ParentFor(name), r); err != nil {
 			return err
 		}
@@ -201,9 +201,10 @@ func (m *Manager) balance(ctx context.Context) {
 // Exists says whether the pod's group is there, in every hierarchy that limits
 // something.
 func (m *Manager) Exists(name string) bool {
-	if checkName(name) != nil {
-		return false
-	}
+	return checkName(name) == nil && m.exists(name)
+}
+
+func (m *Manager) exists(name string) bool {
 	for _, h := range m.info.controlRoots() {
 		if _, err := os.Stat(m.dir(h, name)); err != nil {
 			return false

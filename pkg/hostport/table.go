@@ -161,7 +161,8 @@ func (t *Table) Add(ctx context.Context, mappings ...Mapping) error {
 	return nil
 }
 
-// Delete takes mappings out; those that are not in the table are no error.
+// Delete takes mappings out. Those that are not in the table are no error, and
+// a port that leads elsewhere by now is left alone.
 func (t *Table) Delete(ctx context.Context, mappings ...Mapping) error {
 	if len(mappings) == 0 {
 		return nil
@@ -170,18 +171,35 @@ func (t *Table) Delete(ctx context.Context, mappings ...Mapping) error {
 	if err != nil {
 		return err
 	}
-	tx := nft.NewTransaction()
-	for _, m := range mappings {
-		// Adding first makes the deletion succeed whether or not it was
-		// there, in the same transaction.
-		tx.Add(element(m))
-		tx.Delete(element(m))
+	err = deleteElements(ctx, nft, mappings)
+	if knftables.IsAlreadyExists(err) {
+		// One of them leads elsewhere and has kept the others too.
+		err = nil
+		for _, m := range mappings {
+			if e := deleteElements(ctx, nft, []Mapping{m}); !knftables.IsAlreadyExists(e) {
+				err = errors.Join(err, e)
+			}
+		}
 	}
-	err = nft.Run(ctx, tx)
-	if err != nil && !knftables.IsNotFound(err) { // the whole table may be gone
+	if err != nil {
 		return fmt.Errorf("delete host ports from nftables table %s: %w", t.name, err)
 	}
 	t.forgetFlows(mappings)
+	return nil
+}
+
+// deleteElements deletes all or none. A missing table has none.
+func deleteElements(ctx context.Context, nft knftables.Interface, mappings []Mapping) error {
+	tx := nft.NewTransaction()
+	for _, m := range mappings {
+		// Adding first makes the deletion succeed where there is nothing, and
+		// fail where the port leads elsewhere.
+		tx.Add(element(m))
+		tx.Delete(element(m))
+	}
+	if err := nft.Run(ctx, tx); err != nil && !knftables.IsNotFound(err) {
+		return err
+	}
 	return nil
 }
 

@@ -419,3 +419,32 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 	})
 }
+
+// Another mount namespace that has copies of the mounts keeps nothing of a
+// removed sandbox.
+func TestOthersKeepNoMounts(t *testing.T) {
+	r := newRig(t)
+	mustCreate(t, r, newPod("u1"))
+	other := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 1000")
+	out, err := other.StdoutPipe()
+	must(t, err)
+	must(t, other.Start())
+	t.Cleanup(func() {
+		_ = other.Process.Kill()
+		_ = other.Wait()
+	})
+	_, err = out.Read(make([]byte, 16))
+	must(t, err)
+	mounts := func() string {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", other.Process.Pid))
+		must(t, err)
+		return string(data)
+	}
+	if n := strings.Count(mounts(), r.dir("u1")); n != 4 {
+		t.Fatalf("%d mounts in the other namespace, want 4", n)
+	}
+	must(t, r.Remove(t.Context(), "u1"))
+	if n := strings.Count(mounts(), r.dir("u1")); n != 0 {
+		t.Errorf("%d mounts are left in the other namespace", n)
+	}
+}
