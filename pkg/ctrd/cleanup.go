@@ -53,7 +53,10 @@ func halfMade(a pod.Attempt) bool {
 
 // removeAny removes a container that need not be in the picture.
 func (r *Runtime) removeAny(ctx context.Context, id string) error {
-	unlock := r.ids.lock(id)
+	unlock, err := r.ids.lock(ctx, id)
+	if err != nil {
+		return err
+	}
 	defer unlock()
 	e, _ := r.state.get(id)
 	return r.destroy(ctx, id, e.pipes)
@@ -118,7 +121,10 @@ func (r *Runtime) RemoveInstance(ctx context.Context, alsoImages bool) error {
 	for _, c := range records {
 		pipes := slices.DeleteFunc([]string{c.Labels[labelStdout], c.Labels[labelStderr]}, func(p string) bool { return p == "" })
 		group.Go(func() error {
-			unlock := r.ids.lock(c.ID)
+			unlock, err := r.ids.lock(gctx, c.ID)
+			if err != nil {
+				return err
+			}
 			defer unlock()
 			return r.destroy(gctx, c.ID, pipes)
 		})

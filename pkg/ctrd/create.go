@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	apitypes "github.com/containerd/containerd/api/types"
@@ -29,7 +30,10 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 		return "", err
 	}
 	id := ContainerID(req.Pod.UID, req.Container, req.Number)
-	unlock := r.ids.lock(id)
+	unlock, err := r.ids.lock(ctx, id)
+	if err != nil {
+		return "", err
+	}
 	defer unlock()
 	if _, ok := r.state.get(id); ok {
 		return id, nil
@@ -39,6 +43,9 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 	}
 	img, err := r.mustImage(ctx, req.ImageName)
 	if err != nil {
+		return "", err
+	}
+	if err := checkPaths(req); err != nil {
 		return "", err
 	}
 	record, err := r.record(id, req, img)
@@ -62,6 +69,38 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 	r.state.put(e)
 	return id, nil
 }
+
+// checkPaths finds out before anything is made whether what the attempt needs
+// on this machine is there: the attempt is not to blame if it is not.
+func checkPaths(req pod.CreateRequest) error {
+	for _, p := range []string{req.Stdout, req.Stderr} {
+		if p == "" {
+			continue
+		}
+		if info, err := os.Stat(p); err != nil {
+			return fmt.Errorf("output pipe: %w", err)
+		} else if info.Mode().Type() != os.ModeNamedPipe {
+			return fmt.Errorf("output pipe %s: %w", p, errNoPipe)
+		}
+	}
+	for _, m := range req.Mounts {
+		if _, err := os.Stat(m.HostPath); err != nil {
+			return fmt.Errorf("mount %s: %w", m.ContainerPath, err)
+		}
+	}
+	n := req.Sandbox.Namespaces
+	for _, p := range []string{n.Net, n.IPC, n.UTS, req.Sandbox.ShmPath} {
+		if p == "" {
+			continue
+		}
+		if _, err := os.Stat(p); err != nil {
+			return fmt.Errorf("sandbox: %w", err)
+		}
+	}
+	return nil
+}
+
+var errNoPipe = errors.New("is not a named pipe")
 
 // record is the container as containerd stores it.
 func (r *Runtime) record(id string, req pod.CreateRequest, img *imageInfo) (containers.Container, error) {

@@ -49,7 +49,10 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 	} else if ok && e.attempt.State == pod.AttemptExited && seen != nil {
 		return nil
 	}
-	unlock := r.ids.lock(id)
+	unlock, err := r.ids.lock(ctx, id)
+	if err != nil {
+		return err
+	}
 	defer unlock()
 	if err := r.finish.Acquire(ctx, 1); err != nil {
 		return err

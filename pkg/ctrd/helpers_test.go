@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -367,4 +368,8 @@ func removeCgroups(cgroup string) {
 			}
 		}
 	}
+}
+
+func ourSnapshot(instance string) snapshots.Opt {
+	return snapshots.WithLabels(map[string]string{labelInstance: instance})
 }

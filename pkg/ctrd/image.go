@@ -285,7 +285,7 @@ func (r *Runtime) resolveUser(ctx context.Context, info *imageInfo) (specs.User,
 		name = "0"
 	}
 	who, _, _ := strings.Cut(name, ":")
-	s := &specs.Spec{Root: &specs.Root{}, Process: &specs.Process{}}
+	s := &specs.Spec{Root: &specs.Root{}, Process: &specs.Process{}, Linux: &specs.Linux{}}
 	c := &containers.Container{Snapshotter: info.snapshotter, SnapshotKey: key}
 	if err := oci.ApplyOpts(ctx, r.client, c, s, oci.WithUser(name), withGroupsOf(who)); err != nil {
 		if errdefs.IsUnavailable(err) {

@@ -1,6 +1,9 @@
 package ctrd
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // keyedLocks is a mutex per key; a key that nobody holds or waits for takes no
 // memory. The zero value is ready for use.
@@ -10,31 +13,40 @@ type keyedLocks struct {
 }
 
 type keyedLock struct {
-	mu    sync.Mutex
+	taken chan struct{}
 	users int
 }
 
-// lock waits for the key and returns what releases it.
-func (k *keyedLocks) lock(key string) (unlock func()) {
+// lock waits for the key, or for ctx to end, and returns what releases it.
+func (k *keyedLocks) lock(ctx context.Context, key string) (unlock func(), err error) {
 	k.mu.Lock()
 	if k.locks == nil {
 		k.locks = map[string]*keyedLock{}
 	}
 	l := k.locks[key]
 	if l == nil {
-		l = &keyedLock{}
+		l = &keyedLock{taken: make(chan struct{}, 1)}
 		k.locks[key] = l
 	}
 	l.users++
 	k.mu.Unlock()
-	l.mu.Lock()
+	select {
+	case l.taken <- struct{}{}:
+	case <-ctx.Done():
+		k.leave(key, l)
+		return nil, ctx.Err()
+	}
 	return func() {
-		l.mu.Unlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(k.locks, key)
-		}
+		<-l.taken
+		k.leave(key, l)
+	}, nil
+}
+
+func (k *keyedLocks) leave(key string, l *keyedLock) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.users--; l.users == 0 {
+		delete(k.locks, key)
 	}
 }
 

@@ -145,7 +145,10 @@ func (r *Runtime) followUp(ctx context.Context, due map[string]followUp) error {
 
 // undoLater removes what a failed Create could not remove.
 func (r *Runtime) undoLater(ctx context.Context, id string) error {
-	unlock := r.ids.lock(id)
+	unlock, err := r.ids.lock(ctx, id)
+	if err != nil {
+		return err
+	}
 	defer unlock()
 	if err := r.destroy(ctx, id, nil); err != nil {
 		return err

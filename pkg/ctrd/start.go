@@ -25,7 +25,10 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 	if err := r.usable(ctx); err != nil {
 		return err
 	}
-	unlock := r.ids.lock(id)
+	unlock, err := r.ids.lock(ctx, id)
+	if err != nil {
+		return err
+	}
 	defer unlock()
 	e, ok := r.state.get(id)
 	switch {
@@ -113,7 +116,10 @@ func (r *Runtime) Remove(ctx context.Context, id string) error {
 	if err := r.usable(ctx); err != nil {
 		return err
 	}
-	unlock := r.ids.lock(id)
+	unlock, err := r.ids.lock(ctx, id)
+	if err != nil {
+		return err
+	}
 	defer unlock()
 	e, ok := r.state.get(id)
 	if !ok {
