@@ -22,8 +22,9 @@ func (v *view) conditions(s *corev1.PodStatus) {
 	ready := v.readyCondition(s)
 	podReady := ready
 	podReady.Type = corev1.PodReady
+	attached := v.whole && v.o.Sandbox.Attached
 	own := []corev1.PodCondition{
-		{Type: corev1.PodReadyToStartContainers, Status: boolStatus(v.end == nil && v.whole && v.o.Sandbox.Attached || v.end != nil && !v.terminal() && v.whole && v.o.Sandbox.Attached && v.alive())},
+		{Type: corev1.PodReadyToStartContainers, Status: boolStatus(attached && (v.end == nil || v.alive()))},
 		v.initializedCondition(s), podReady, ready,
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
 	}

@@ -2,6 +2,7 @@ package pod
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -37,11 +38,11 @@ func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
 	case u.live != nil && u.live.State == AttemptRunning:
 		s.State.Running = &corev1.ContainerStateRunning{StartedAt: apiTime(u.live.StartedAt)}
 		started, s.Ready = true, !u.init
-		v.identify(&s, u, u.live)
+		identify(&s, u.live)
 		s.LastTerminationState = u.last(s.ContainerID)
 	case u.live != nil:
 		s.State.Waiting = v.waitingLive(u)
-		v.identify(&s, u, u.live)
+		identify(&s, u.live)
 		s.LastTerminationState = u.last(s.ContainerID)
 	case u.ended != nil:
 		v.endedState(&s, u, ended)
@@ -55,7 +56,7 @@ func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
 // endedState is that of a container without a live attempt: ended, or waiting
 // for the next one.
 func (v *view) endedState(s *corev1.ContainerStatus, u *unit, ended bool) {
-	v.identify(s, u, u.ended)
+	identify(s, u.ended)
 	state := u.terminated()
 	if v.end == nil && !ended {
 		if n := v.next(u); n.wanted {
@@ -92,22 +93,33 @@ func (v *view) neverRan(s *corev1.ContainerStatus, u *unit, ended bool) {
 	}
 }
 
-// identify fills in which attempt and image the status is about. What an
-// earlier status said about the same attempt stays, as the image may have gone
-// or have been replaced since.
-func (v *view) identify(s *corev1.ContainerStatus, u *unit, a *Attempt) {
+// identify fills in which attempt and image the status is about.
+func identify(s *corev1.ContainerStatus, a *Attempt) {
 	s.ImageID = a.ImageID
 	if a.ID != "" {
 		s.ContainerID = idScheme + a.ID
 	}
-	if u.prev != nil && u.prev.ContainerID == s.ContainerID && u.prev.Image != "" {
-		s.Image = u.prev.Image
-		return
+	if a.ImageName != "" {
+		s.Image = fullImageName(a.ImageName)
 	}
-	s.Image = a.ImageName
-	if img, ok := v.o.Images[a.ImageName]; ok && img.Name != "" && img.ID == a.ImageID {
-		s.Image = img.Name
+}
+
+// fullImageName is the form of a reference that runtimes report: with its
+// registry, and a tag or a digest.
+func fullImageName(ref string) string {
+	domain, rest, ok := strings.Cut(ref, "/")
+	switch {
+	case !ok:
+		ref = "docker.io/library/" + ref
+	case domain == "docker.io" && !strings.Contains(rest, "/"):
+		ref = "docker.io/library/" + rest
+	case !strings.ContainsAny(domain, ".:") && domain != "localhost":
+		ref = "docker.io/" + ref
 	}
+	if strings.Contains(ref, "@") || strings.Contains(ref[strings.LastIndex(ref, "/")+1:], ":") {
+		return ref
+	}
+	return ref + ":latest"
 }
 
 // last is the lastState beside an attempt with this container ID.
