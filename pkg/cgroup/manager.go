@@ -109,7 +109,7 @@ func (m *Manager) EnsurePod(ctx context.Context, name string, r pod.Resources) e
 
 // ensure makes one group in every hierarchy and writes its values.
 func (m *Manager) ensure(ctx context.Context, name string, r pod.Resources, hasChildren bool) error {
-	if m.systemd != nil && !(hasChildren && m.exists(name)) {
+	if m.systemd != nil && (!hasChildren || !m.exists(name)) {
 		if err := m.systemd.start(ctx, m.ParentFor(name), r); err != nil {
 			return err
 		}
