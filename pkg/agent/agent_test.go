@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -441,9 +442,9 @@ func TestRejected(t *testing.T) {
 func TestAPIAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		var away bool
+		var away atomic.Bool
 		r.client.PrependReactor("*", "*", func(a clienttesting.Action) (bool, runtimeObject, error) {
-			if away && a.GetVerb() != "watch" {
+			if away.Load() && a.GetVerb() != "watch" {
 				return true, nil, apierrors.NewServiceUnavailable("the API is away")
 			}
 			return false, nil, nil
@@ -453,14 +454,14 @@ func TestAPIAway(t *testing.T) {
 		r.create(newPod("web", "app"))
 		r.after(time.Second)
 		r.wantRunning("web")
-		away = true
+		away.Store(true)
 		r.world.exit(r.world.live("uid-web")[0].ID, 1, 0)
 		r.after(2 * time.Second)
 		if l := r.world.live("uid-web"); len(l) != 1 || l[0].Number != 1 {
 			t.Errorf("no restart while the API was away: %+v", l)
 		}
 		r.after(10 * time.Minute)
-		away = false
+		away.Store(false)
 		r.after(30 * time.Second)
 		r.wantRunning("web")
 		cs := r.get("web").Status.ContainerStatuses[0]
@@ -499,9 +500,9 @@ func TestCompletes(t *testing.T) {
 func TestFinalizerKeepsObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		deletes := 0
+		var deletes atomic.Int32
 		r.client.PrependReactor("delete", "pods", func(clienttesting.Action) (bool, runtimeObject, error) {
-			deletes++
+			deletes.Add(1)
 			return true, nil, nil
 		})
 		r.start()
@@ -510,8 +511,8 @@ func TestFinalizerKeepsObject(t *testing.T) {
 		r.after(time.Second)
 		r.markDeleted("web", 1)
 		r.after(time.Hour)
-		if deletes != 1 {
-			t.Errorf("%d deletions of an object that a finalizer keeps", deletes)
+		if n := deletes.Load(); n != 1 {
+			t.Errorf("%d deletions of an object that a finalizer keeps", n)
 		}
 		r.wantNothing("uid-web")
 	})

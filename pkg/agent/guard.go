@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -15,6 +16,9 @@ type guard map[pod.StepID]*rate.Limiter
 const (
 	guardBurst = 10
 	guardEvery = 2 * time.Second
+	// guardKeep is how many steps are remembered before those that are not
+	// asked for any more are dropped.
+	guardKeep = 64
 )
 
 // delay counts the step and returns how long it has to wait; zero: it may
@@ -22,6 +26,9 @@ const (
 func (g guard) delay(id pod.StepID, now time.Time) time.Duration {
 	l := g[id]
 	if l == nil {
+		if len(g) >= guardKeep {
+			maps.DeleteFunc(g, func(_ pod.StepID, l *rate.Limiter) bool { return l.TokensAt(now) >= guardBurst })
+		}
 		l = rate.NewLimiter(rate.Every(guardEvery), guardBurst)
 		g[id] = l
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -62,7 +63,24 @@ func (w *worker) attempts(ctx context.Context, p *corev1.Pod) ([]pod.Attempt, er
 	maps.DeleteFunc(w.endings, func(id string, _ ending) bool { _, ok := here[id]; return !ok })
 	maps.DeleteFunc(w.stops, func(id string, _ time.Time) bool { _, ok := here[id]; return !ok })
 	maps.DeleteFunc(w.kills, func(id string, _ time.Time) bool { _, ok := here[id]; return !ok })
+	maps.DeleteFunc(w.failures, func(id pod.StepID, _ pod.Failure) bool {
+		of, about := attemptOfID(id)
+		_, ok := here[of]
+		return about && !ok
+	})
 	return list, nil
+}
+
+// attemptOfID returns the attempt that a step is about, if it is about one
+// that exists already.
+func attemptOfID(id pod.StepID) (attempt string, about bool) {
+	kind, rest, _ := strings.Cut(string(id), "/")
+	switch pod.StepKind(kind) {
+	case pod.StepStartContainer, pod.StepRemoveContainer, pod.StepSignalContainer:
+		attempt, _, _ = strings.Cut(rest, "/")
+		return attempt, true
+	}
+	return "", false
 }
 
 // sandbox returns the pod's sandbox. Until the step that attaches it is over

@@ -187,3 +187,32 @@ func TestGuard(t *testing.T) {
 		t.Errorf("held back for ever: %v", d)
 	}
 }
+
+func TestGuardForgets(t *testing.T) {
+	g := guard{}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 1000 {
+		g.delay(pod.StepID(fmt.Sprint("start-container/", i)), now.Add(time.Duration(i)*time.Minute))
+	}
+	if len(g) > guardKeep {
+		t.Errorf("%d steps are remembered", len(g))
+	}
+}
+
+func TestAttemptOfID(t *testing.T) {
+	for _, tt := range []struct {
+		step  pod.Step
+		want  string
+		about bool
+	}{
+		{pod.Step{Kind: pod.StepStartContainer, Attempt: "u-app-0"}, "u-app-0", true},
+		{pod.Step{Kind: pod.StepSignalContainer, Attempt: "u-app-0", Signal: 15}, "u-app-0", true},
+		{pod.Step{Kind: pod.StepCreateContainer, Container: "app"}, "", false},
+		{pod.Step{Kind: pod.StepPullImage, Image: "a/b"}, "", false},
+		{pod.Step{Kind: pod.StepDeletePod}, "", false},
+	} {
+		if got, about := attemptOfID(tt.step.ID()); got != tt.want || about != tt.about {
+			t.Errorf("%s: %q, %t", tt.step.ID(), got, about)
+		}
+	}
+}
