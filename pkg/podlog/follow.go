@@ -41,9 +41,11 @@ func (w *watcher) wait(ctx context.Context, done <-chan struct{}) (ended bool, e
 		return true, nil
 	case <-w.Events:
 		return false, nil
-	case <-w.Errors:
-		// An overflow: something has changed.
-		return false, nil
+	case err := <-w.Errors:
+		if err == nil || errors.Is(err, fsnotify.ErrEventOverflow) {
+			return false, nil // something has changed
+		}
+		return false, fmt.Errorf("following a log: %w", err)
 	}
 }
 

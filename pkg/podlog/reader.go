@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -148,6 +150,7 @@ type joiner struct {
 	w      *bufio.Writer
 	remain int64
 	held   map[Stream]*heldLine
+	seq    int
 }
 
 // heldLine is the beginning of a line whose end has not been seen.
@@ -156,6 +159,8 @@ type heldLine struct {
 	data []byte
 	// begun: a part of the line has been written already.
 	begun bool
+	// seq orders the lines by their last pieces.
+	seq int
 }
 
 func newJoiner(o ReadOptions, w io.Writer) *joiner {
@@ -179,6 +184,8 @@ func (j *joiner) record(r Record) error {
 		j.held[r.Stream] = h
 	}
 	if r.Partial {
+		j.seq++
+		h.seq = j.seq
 		h.data = append(h.data, r.Content...)
 		if len(h.data) < maxHeld {
 			return nil
@@ -251,13 +258,10 @@ func (j *joiner) write(b []byte) error {
 
 func (j *joiner) flush() error { return j.w.Flush() }
 
-// end writes the lines that never ended.
+// end writes the lines that never ended, that with the latest piece last.
 func (j *joiner) end() error {
-	for _, s := range []Stream{Stdout, Stderr} {
-		h := j.held[s]
-		if h == nil {
-			continue
-		}
+	open := slices.SortedFunc(maps.Values(j.held), func(a, b *heldLine) int { return a.seq - b.seq })
+	for _, h := range open {
 		if err := j.release(h); err != nil && !errors.Is(err, errEnough) {
 			return err
 		}

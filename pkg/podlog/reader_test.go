@@ -138,8 +138,7 @@ func TestTailLikeTail(t *testing.T) {
 		path := logFiles(t, sub, files...)
 		stream := rapid.SampledFrom([]Stream{"", Stdout, Stderr}).Draw(t, "stream")
 		k := rapid.Int64Range(0, 10).Draw(t, "tail")
-		lines := logical(slices.Concat(files...), stream)
-		want := strings.Join(lines[max(0, len(lines)-int(k)):], "")
+		want := lastLines(slices.Concat(files...), stream, int(k))
 		var out bytes.Buffer
 		if err := Read(context.Background(), path, ReadOptions{TailLines: &k, Stream: stream}, nil, &out); err != nil {
 			t.Fatal(err)
@@ -151,31 +150,44 @@ func TestTailLikeTail(t *testing.T) {
 	})
 }
 
-// logical is a plain model of which lines a log has: a line is counted where it
-// ends, those without an end at the end, stdout first.
-func logical(recs []Record, only Stream) []string {
-	open := map[Stream]*string{}
-	var lines []string
-	for _, r := range recs {
+// lastLines is a plain model of which are the last k lines of a log: a line is
+// where its last piece is, and those without an end are shown after all others.
+func lastLines(recs []Record, only Stream, k int) string {
+	type line struct {
+		text string
+		last int
+		open bool
+	}
+	var lines []*line
+	open := map[Stream]*line{}
+	for i, r := range recs {
 		if only != "" && r.Stream != only {
 			continue
 		}
-		text := string(r.Content)
-		if open[r.Stream] != nil {
-			text = *open[r.Stream] + text
+		l := open[r.Stream]
+		if l == nil {
+			l = &line{open: true}
+			lines = append(lines, l)
+			open[r.Stream] = l
 		}
-		open[r.Stream] = &text
+		l.text += string(r.Content)
+		l.last = i
 		if !r.Partial {
-			lines = append(lines, text+"\n")
-			open[r.Stream] = nil
+			l.text += "\n"
+			l.open = false
+			delete(open, r.Stream)
 		}
 	}
-	for _, s := range []Stream{Stdout, Stderr} {
-		if open[s] != nil {
-			lines = append(lines, *open[s])
+	slices.SortFunc(lines, func(a, b *line) int { return a.last - b.last })
+	var closed, unclosed string
+	for _, l := range lines[max(0, len(lines)-k):] {
+		if l.open {
+			unclosed += l.text
+		} else {
+			closed += l.text
 		}
 	}
-	return lines
+	return closed + unclosed
 }
 
 // TestFollowOverRotation follows a log that rotates all the time to its end.

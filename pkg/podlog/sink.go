@@ -1,6 +1,7 @@
 package podlog
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -111,7 +112,7 @@ func (s *sink) repair() ([]byte, error) {
 	}
 	defer func() { _ = r.Close() }()
 	n, err := r.ReadAt(tail, from)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	tail = tail[:n]

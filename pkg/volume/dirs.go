@@ -23,7 +23,7 @@ func openDir(dir string) error {
 	if err := os.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return written(err)
 	}
-	if err := os.Chmod(tmp, 0o777); err != nil {
+	if err := os.Chmod(tmp, 0o777); err != nil { // #nosec G302 -- containers of any user write there
 		return err
 	}
 	return os.Rename(tmp, dir)
@@ -142,16 +142,16 @@ func hostPathKind(kind corev1.HostPathType, missing bool, st fs.FileInfo) (strin
 // makeHostDir makes a directory and its parents with the mode that Kubernetes
 // documents, whatever the umask is.
 func makeHostDir(path string) error {
-	err := os.MkdirAll(path, 0o755)
+	err := os.MkdirAll(path, 0o755) // #nosec G301 -- as documented
 	if err == nil {
-		err = os.Chmod(path, 0o755)
+		err = os.Chmod(path, 0o755) // #nosec G302 -- as documented
 	}
 	return written(err)
 }
 
 // makeHostFile makes an empty file. Its directory has to be there.
 func makeHostFile(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644) // #nosec G302 -- as documented
 	if errors.Is(err, fs.ErrNotExist) {
 		return invalid("hostPath type check failed: the directory of %s does not exist", path)
 	}

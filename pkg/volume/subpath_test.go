@@ -206,7 +206,7 @@ func TestRemoveDeepAndWide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3000 {
+	for range 600 {
 		if err := root.Mkdir("d", 0); err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +219,7 @@ func TestRemoveDeepAndWide(t *testing.T) {
 		root = next
 	}
 	_ = root.Close()
-	for i := range 1500 {
+	for i := range 600 {
 		_ = os.WriteFile(b.path("volumes", "v", strings.Repeat("x", 1+i/100)+string(rune('a'+i%26))+strings.Repeat("y", i%100)), nil, 0)
 	}
 	if _, err := usage(t.Context(), b.path("volumes", "v")); err == nil {
