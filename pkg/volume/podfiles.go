@@ -109,7 +109,7 @@ func writeNew(path, text string) error {
 	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
 	err := os.WriteFile(tmp, []byte(text), 0o600)
 	if err == nil {
-		err = os.Chmod(tmp, 0o644)
+		err = os.Chmod(tmp, 0o644) // #nosec G302 -- containers of any user read it
 	}
 	if err == nil {
 		err = os.Rename(tmp, path)
