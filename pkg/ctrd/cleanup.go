@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/containerd/containerd/v2/core/leases"
@@ -58,8 +57,11 @@ func (r *Runtime) removeAny(ctx context.Context, id string) error {
 		return err
 	}
 	defer unlock()
-	e, _ := r.state.get(id)
-	return r.destroy(ctx, id, e.pipes)
+	e, ok := r.state.get(id)
+	if !ok {
+		e = bare(id, "")
+	}
+	return r.destroy(ctx, e)
 }
 
 func (r *Runtime) cleanSnapshots(ctx context.Context, known map[string]bool) error {
@@ -119,14 +121,17 @@ func (r *Runtime) RemoveInstance(ctx context.Context, alsoImages bool) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for _, c := range records {
-		pipes := slices.DeleteFunc([]string{c.Labels[labelStdout], c.Labels[labelStderr]}, func(p string) bool { return p == "" })
+		e, _, ok := observe(c, nil, r.host.bootID)
+		if !ok {
+			e = bare(c.ID, "")
+		}
 		group.Go(func() error {
 			unlock, err := r.ids.lock(gctx, c.ID)
 			if err != nil {
 				return err
 			}
 			defer unlock()
-			return r.destroy(gctx, c.ID, pipes)
+			return r.destroy(gctx, e)
 		})
 	}
 	err = group.Wait()

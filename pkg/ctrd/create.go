@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	apitypes "github.com/containerd/containerd/api/types"
@@ -13,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/typeurl/v2"
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
@@ -59,7 +61,7 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 	if err != nil {
 		undo, cancel := outlive(ctx)
 		defer cancel()
-		if failed := r.destroy(undo, id, nil); failed != nil {
+		if failed := r.destroy(undo, bare(id, req.Pod.UID)); failed != nil {
 			// The next listing finds it and tries again.
 			r.undone.Store(id, struct{}{})
 			err = errors.Join(err, failed)
@@ -147,26 +149,61 @@ func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.Crea
 		return entry{}, fmt.Errorf("create snapshot: %w", native(err))
 	}
 	e, _, _ := observe(stored, nil, r.host.bootID)
-	resp, err := r.client.TaskService().Create(ctx, &tasks.CreateTaskRequest{
+	pid, err := r.createTask(ctx, req.Pod.UID, &tasks.CreateTaskRequest{
 		ContainerID: c.ID,
 		Rootfs:      protoMounts(mounts),
 		Stdout:      req.Stdout,
 		Stderr:      req.Stderr,
 	})
 	if err == nil {
-		e.attempt.PID = int(resp.Pid)
+		e.attempt.PID = pid
 		return e, nil
 	}
-	err = native(err)
 	if errors.Is(err, pod.ErrUnavailable) || ctx.Err() != nil {
 		return entry{}, fmt.Errorf("create task: %w", err)
 	}
 	return r.failedStart(ctx, e, err)
 }
 
+const (
+	shimEnd   = 3 * time.Second
+	shimTries = 3
+)
+
+// createTask makes the process. A shim that just lost its last task still
+// answers for an instant while it ends; a failure then says nothing about the
+// attempt, and it is tried again.
+func (r *Runtime) createTask(ctx context.Context, uid types.UID, req *tasks.CreateTaskRequest) (int, error) {
+	defer r.shims.share(string(uid))()
+	var last error
+	for try := range shimTries {
+		resp, err := r.client.TaskService().Create(ctx, req)
+		if err == nil {
+			return int(resp.Pid), nil
+		}
+		last = native(err)
+		ended, _ := r.deleted.Load(string(uid))
+		at, ok := ended.(time.Time)
+		if !ok || time.Since(at) > shimEnd || errors.Is(last, pod.ErrUnavailable) {
+			break
+		}
+		if task, err := r.task(ctx, req.ContainerID); err != nil || task != nil {
+			break
+		}
+		timer := time.NewTimer(time.Duration(try+1) * 50 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return 0, ctx.Err()
+		}
+	}
+	return 0, last
+}
+
 // failedStart turns an attempt whose process cannot be made into an exited one.
 func (r *Runtime) failedStart(ctx context.Context, e entry, cause error) (entry, error) {
-	if err := r.stopTask(ctx, e.attempt.ID); err != nil {
+	if err := r.stopTask(ctx, e); err != nil {
 		return entry{}, errors.Join(cause, err)
 	}
 	r.state.put(e)

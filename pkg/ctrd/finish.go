@@ -65,7 +65,7 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 		return nil
 	}
 	if e.attempt.State == pod.AttemptExited {
-		return r.deleteTask(ctx, id)
+		return r.deleteTask(ctx, e)
 	}
 	task, err := r.task(ctx, id)
 	switch {
@@ -88,7 +88,7 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 	if task == nil {
 		return nil
 	}
-	return r.deleteTask(ctx, id)
+	return r.deleteTask(ctx, e)
 }
 
 // recordExit writes an exit into the container's labels and then into the
@@ -132,11 +132,14 @@ func (r *Runtime) task(ctx context.Context, id string) (*tasktypes.Process, erro
 }
 
 // deleteTask deletes a stopped task; that there is none is no error.
-func (r *Runtime) deleteTask(ctx context.Context, id string) error {
-	_, err := r.client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+func (r *Runtime) deleteTask(ctx context.Context, e entry) error {
+	uid := string(e.attempt.Pod.UID)
+	defer r.shims.alone(uid)()
+	_, err := r.client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: e.attempt.ID})
 	if err = orGone(err); err != nil {
 		return fmt.Errorf("delete task: %w", err)
 	}
+	r.deleted.Store(uid, time.Now())
 	return nil
 }
 

@@ -50,6 +50,51 @@ func (k *keyedLocks) leave(key string, l *keyedLock) {
 	}
 }
 
+// sharedLocks is a read-write mutex per key.
+type sharedLocks struct {
+	mu    sync.Mutex
+	locks map[string]*sharedLock
+}
+
+type sharedLock struct {
+	sync.RWMutex
+	users int
+}
+
+func (k *sharedLocks) use(key string) (l *sharedLock, leave func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.locks == nil {
+		k.locks = map[string]*sharedLock{}
+	}
+	if l = k.locks[key]; l == nil {
+		l = &sharedLock{}
+		k.locks[key] = l
+	}
+	l.users++
+	return l, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(k.locks, key)
+		}
+	}
+}
+
+// share takes the key together with others that share it.
+func (k *sharedLocks) share(key string) (unlock func()) {
+	l, leave := k.use(key)
+	l.RLock()
+	return func() { l.RUnlock(); leave() }
+}
+
+// alone takes the key for one.
+func (k *sharedLocks) alone(key string) (unlock func()) {
+	l, leave := k.use(key)
+	l.Lock()
+	return func() { l.Unlock(); leave() }
+}
+
 // held tells whether somebody holds or waits for the key.
 func (k *keyedLocks) held(key string) bool {
 	k.mu.Lock()

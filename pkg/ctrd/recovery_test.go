@@ -165,7 +165,7 @@ func TestRebootLosesEveryAttempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r2.stopTask(ctx, id); err != nil {
+	if err := r2.stopTask(ctx, bare(id, req.Pod.UID)); err != nil {
 		t.Error(err)
 	}
 	_ = r2.Close()

@@ -50,6 +50,12 @@ func (r *Runtime) relist(ctx context.Context) error {
 		due[c.ID] = next
 	}
 	r.state.merge(entries, since, r.ids.held)
+	r.deleted.Range(func(uid, at any) bool {
+		if t, ok := at.(time.Time); ok && time.Since(t) > shimEnd {
+			r.deleted.CompareAndDelete(uid, at)
+		}
+		return true
+	})
 	return r.followUp(ctx, due)
 }
 
@@ -150,7 +156,9 @@ func (r *Runtime) undoLater(ctx context.Context, id string) error {
 		return err
 	}
 	defer unlock()
-	if err := r.destroy(ctx, id, nil); err != nil {
+	e, _ := r.state.get(id)
+	// The pipes are the caller's, who may try again with them.
+	if err := r.destroy(ctx, bare(id, e.attempt.Pod.UID)); err != nil {
 		return err
 	}
 	r.undone.Delete(id)

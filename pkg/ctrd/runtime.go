@@ -65,6 +65,11 @@ type Runtime struct {
 
 	state  *state
 	ids    keyedLocks
+	// shims keeps the making of a pod's tasks and their deletion apart: the
+	// last deletion ends the shim that a new task would go to.
+	shims sharedLocks
+	// deleted is when a pod's task was last deleted.
+	deleted sync.Map
 	images *imageCache
 	pulls  flights
 	limit  *semaphore.Weighted

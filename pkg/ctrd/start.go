@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
@@ -96,10 +97,21 @@ func (r *Runtime) Signal(ctx context.Context, id string, sig syscall.Signal) err
 	if err := r.usable(ctx); err != nil {
 		return err
 	}
-	if _, ok := r.state.get(id); !ok {
+	if e, ok := r.state.get(id); !ok || e.attempt.State == pod.AttemptExited {
 		return nil
 	}
-	return r.kill(ctx, id, sig, false)
+	err := r.kill(ctx, id, sig, false)
+	if err == nil || errors.Is(err, pod.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	// It may have ended at this very moment, and its shim with it.
+	if task, terr := r.task(ctx, id); terr == nil && (task == nil || task.Status == tasktypes.Status_STOPPED) {
+		return nil
+	}
+	if e, ok := r.state.get(id); !ok || e.attempt.State == pod.AttemptExited {
+		return nil
+	}
+	return err
 }
 
 func (r *Runtime) kill(ctx context.Context, id string, sig syscall.Signal, all bool) error {
@@ -125,17 +137,18 @@ func (r *Runtime) Remove(ctx context.Context, id string) error {
 	if !ok {
 		return nil
 	}
-	return r.destroy(ctx, id, e.pipes)
+	return r.destroy(ctx, e)
 }
 
 // destroy removes task, pipes, snapshot and container record in this order,
 // whichever of them there are. The record goes last, so that what is left after
 // a crash is found by it. The caller holds the attempt's lock.
-func (r *Runtime) destroy(ctx context.Context, id string, pipes []string) error {
-	if err := r.stopTask(ctx, id); err != nil {
+func (r *Runtime) destroy(ctx context.Context, e entry) error {
+	id := e.attempt.ID
+	if err := r.stopTask(ctx, e); err != nil {
 		return err
 	}
-	if err := removePipes(pipes); err != nil {
+	if err := removePipes(e.pipes); err != nil {
 		return err
 	}
 	sn, _, err := r.snapshots(ctx)
@@ -152,6 +165,11 @@ func (r *Runtime) destroy(ctx context.Context, id string, pipes []string) error 
 	return nil
 }
 
+// bare is an entry of which no more is known.
+func bare(id string, uid types.UID) entry {
+	return entry{attempt: pod.Attempt{ID: id, Pod: pod.Ref{UID: uid}}}
+}
+
 func removeSnapshot(ctx context.Context, sn snapshots.Snapshotter, key string) error {
 	if err := orGone(sn.Remove(ctx, key)); err != nil {
 		return fmt.Errorf("remove snapshot: %w", err)
@@ -161,7 +179,8 @@ func removeSnapshot(ctx context.Context, sn snapshots.Snapshotter, key string) e
 
 // stopTask kills the attempt's processes, waits for their end and deletes the
 // task.
-func (r *Runtime) stopTask(ctx context.Context, id string) error {
+func (r *Runtime) stopTask(ctx context.Context, e entry) error {
+	id := e.attempt.ID
 	task, err := r.task(ctx, id)
 	if err != nil || task == nil {
 		return err
@@ -171,7 +190,7 @@ func (r *Runtime) stopTask(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	return r.deleteTask(ctx, id)
+	return r.deleteTask(ctx, e)
 }
 
 // killAndWait waits before it kills: the other way round an end in between
