@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carob-project/carob/pkg/cgroup"
+	"github.com/carob-project/carob/pkg/check"
+	"github.com/carob-project/carob/pkg/cni"
+	"github.com/carob-project/carob/pkg/config"
+)
+
+var errCheck = errors.New("carob can't run here: the lines marked FAIL say what to do")
+
+func (a *app) checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Tell what this machine has and lacks; exit 1 if carob can't run",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.load(cmd)
+			if err != nil {
+				return err
+			}
+			findings := check.Judge(check.Gather(context.Background(), where(c)))
+			if err := printFindings(a.Out, findings); err != nil {
+				return err
+			}
+			if check.Failed(findings) {
+				return errCheck
+			}
+			return nil
+		},
+	}
+	a.flags.AddUpFlags(cmd.Flags())
+	return cmd
+}
+
+func where(c config.Config) check.Where {
+	address := c.ContainerdAddress
+	if address == "" {
+		address = config.DefaultContainerdAddress
+	}
+	driver := "none"
+	if info, err := cgroup.Detect(); err == nil {
+		driver = string(info.Driver)
+	}
+	return check.Where{
+		DataDir: c.DataDir, RunDir: c.RunDir, Listen: c.Listen, BinDirs: c.CNIBinDirs(), Running: running(c),
+		Address: address, AddressGiven: c.ContainerdAddress != "", ContainerdVersion: containerdVersion,
+		CgroupDriver: driver,
+		LoadCNI: func() (string, error) {
+			n, err := cni.New(networkOptions(c, nil))
+			if err != nil {
+				return "", err
+			}
+			return n.Describe()
+		},
+	}
+}
+
+func printFindings(out io.Writer, findings []check.Finding) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, f := range findings {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Level, f.What, f.Detail)
+		if f.Remedy != "" {
+			fmt.Fprintf(w, "\t\t-> %s\n", f.Remedy)
+		}
+	}
+	return w.Flush()
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"path/filepath"
+
+	"go.uber.org/zap"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/carob-project/carob/pkg/agent"
+	"github.com/carob-project/carob/pkg/agent/logstore"
+	"github.com/carob-project/carob/pkg/agent/nodestatus"
+	"github.com/carob-project/carob/pkg/cgroup"
+	"github.com/carob-project/carob/pkg/cni"
+	"github.com/carob-project/carob/pkg/config"
+	"github.com/carob-project/carob/pkg/ctrd"
+	"github.com/carob-project/carob/pkg/podlog"
+	"github.com/carob-project/carob/pkg/sandbox"
+	"github.com/carob-project/carob/pkg/version"
+)
+
+func networkOptions(c config.Config, log *zap.Logger) cni.Options {
+	cidr, _ := netip.ParsePrefix(c.PodCIDR) // validated; empty: the network chooses
+	return cni.Options{
+		Name: "carob-" + c.InstanceID(), ConfDir: c.CNIConfDir, BinDirs: c.CNIBinDirs(),
+		StateDir: filepath.Join(c.RunDir, "cni"), PodCIDR: cidr, Log: log,
+	}
+}
+
+func newCgroups(c config.Config, log *zap.Logger) (*cgroup.Manager, error) {
+	info, err := cgroup.Detect()
+	if err != nil {
+		return nil, err
+	}
+	return cgroup.New(info, "/carob-"+c.InstanceID(), log)
+}
+
+func newSandboxes(c config.Config, network *cni.Network, cgroups *cgroup.Manager, log *zap.Logger) (*sandbox.Manager, error) {
+	return sandbox.New(sandbox.Options{
+		Dir: sandboxesDir(c), Network: network, Cgroups: cgroups, Log: log,
+	})
+}
+
+func sandboxesDir(c config.Config) string { return filepath.Join(c.RunDir, "sandboxes") }
+
+// node holds the parts of this machine's agent that have to be closed.
+type node struct {
+	agent *agent.Agent
+	logs  *logstore.Store
+}
+
+// networkHealth tells whether pods can be attached.
+type networkHealth struct{ *cni.Network }
+
+// Check implements agent.Health.
+func (n networkHealth) Check(ctx context.Context) error { return n.Status(ctx) }
+
+// runtimeHealth tells whether containerd answers.
+type runtimeHealth struct{ *ctrd.Runtime }
+
+// Check implements agent.Health.
+func (r runtimeHealth) Check(ctx context.Context) error { return r.Ping(ctx) }
+
+func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime, network *cni.Network, log *zap.Logger) (*node, error) {
+	cgroups, err := newCgroups(c, log.Named("cgroup"))
+	if err != nil {
+		return nil, err
+	}
+	sandboxes, err := newSandboxes(c, network, cgroups, log.Named("sandbox"))
+	if err != nil {
+		return nil, err
+	}
+	copiers, err := podlog.New(podlog.Options{Log: log.Named("log")})
+	if err != nil {
+		return nil, err
+	}
+	logs := logstore.New(copiers, c.PodsDir(), sandboxesDir(c))
+	volumes, err := newVolumes(c, client, log)
+	if err != nil {
+		logs.Close()
+		return nil, err
+	}
+	a, err := agent.New(agent.Options{
+		Client: client, NodeName: c.NodeName, NodeIPs: nodeIPs(c.Listen),
+		Runtime: runtime, View: runtime, Images: runtime, ImageLister: runtime,
+		Sandboxes: sandboxes, SandboxView: sandboxes,
+		Volumes: volumes, VolumeView: volumeParts{volumes}, VolumeUsage: volumeParts{volumes},
+		Logs: logs, LogReader: logs, Messages: volumeParts{volumes},
+		RuntimeHealth: runtimeHealth{runtime}, NetworkHealth: networkHealth{network},
+		RuntimeVersion: func(ctx context.Context) (string, error) {
+			v, err := runtime.Version(ctx)
+			return "containerd://" + v, err
+		},
+		Machine: nodestatus.Machine{DataDir: c.DataDir}, AgentVersion: version.Kubernetes(),
+		SocketPath: c.AgentSocket(), Log: log.Named("agent"),
+	})
+	if err != nil {
+		logs.Close()
+		return nil, err
+	}
+	return &node{agent: a, logs: logs}, nil
+}
+
+// nodeIPs returns the addresses of this machine that others would use: that of
+// the listener where it has one, then that of the default route.
+func nodeIPs(listen string) []string {
+	host, _, err := net.SplitHostPort(listen)
+	if ip, perr := netip.ParseAddr(host); err == nil && perr == nil && !ip.IsUnspecified() && !ip.IsLoopback() {
+		return []string{ip.String()}
+	}
+	// A connected UDP socket has the source address the kernel would choose;
+	// nothing is sent.
+	conn, err := net.Dial("udp4", "192.0.2.1:9")
+	if err != nil {
+		return []string{"127.0.0.1"}
+	}
+	defer func() { _ = conn.Close() }()
+	if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+		return []string{a.IP.String()}
+	}
+	return []string{"127.0.0.1"}
+}

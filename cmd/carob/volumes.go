@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/carob-project/carob/pkg/agent"
+	"github.com/carob-project/carob/pkg/config"
+	"github.com/carob-project/carob/pkg/volume"
+)
+
+// newVolumes returns the volumes of this machine. client may be nil where they
+// are only removed.
+func newVolumes(c config.Config, client kubernetes.Interface, log *zap.Logger) (*volume.Manager, error) {
+	return volume.New(volume.Options{PodsDir: c.PodsDir(), Objects: objects{client}, Log: log.Named("volume")})
+}
+
+// objects reads what volumes are made of from the API.
+type objects struct{ client kubernetes.Interface }
+
+// ConfigMap implements volume.Objects.
+func (o objects) ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
+	return o.client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// Secret implements volume.Objects.
+func (o objects) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	return o.client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// volumeParts gives the agent what it asks of volumes beside pod.Volumes.
+type volumeParts struct{ *volume.Manager }
+
+// List implements agent.VolumeView.
+func (v volumeParts) List() ([]types.UID, error) { return v.UIDs() }
+
+// EmptyDirUsage implements agent.VolumeUsage; volumes within their limits are
+// left out.
+func (v volumeParts) EmptyDirUsage(ctx context.Context, p *corev1.Pod) (map[string]int64, error) {
+	over, err := v.Exceeded(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	used := make(map[string]int64, len(over))
+	for _, o := range over {
+		used[o.Volume] = o.Used
+	}
+	return used, nil
+}
+
+// TerminationMessage implements agent.Messages.
+func (v volumeParts) TerminationMessage(_ context.Context, k agent.LogKey) (string, error) {
+	return v.ReadTerminationMessage(k.Pod.UID, k.Container, k.Number, corev1.TerminationMessageReadFile, false, nil)
+}
