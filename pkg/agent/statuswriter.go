@@ -23,10 +23,10 @@ import (
 const (
 	statusWriters = 4
 	// statusPause is how long a change that nobody waits for is held back.
-	statusPause    = 200 * time.Millisecond
-	statusTime     = 15 * time.Second
-	statusRetryMin = 200 * time.Millisecond
-	statusRetryMax = 10 * time.Second
+	statusPause      = 200 * time.Millisecond
+	statusTime       = 15 * time.Second
+	statusRetryFirst = 200 * time.Millisecond
+	statusRetryLast  = 10 * time.Second
 )
 
 // statusWriter is the one place that writes pod statuses. It keeps the last
@@ -55,7 +55,7 @@ type statusEntry struct {
 }
 
 func newStatusWriter(client kubernetes.Interface, log *zap.Logger) *statusWriter {
-	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](statusRetryMin, statusRetryMax)
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](statusRetryFirst, statusRetryLast)
 	return &statusWriter{
 		client: client, log: log,
 		queue:   workqueue.NewTypedRateLimitingQueue(limiter),

@@ -69,8 +69,8 @@ func overSize(p *corev1.Pod, usage map[string]int64) *pod.Eviction {
 // and when the pod's own metadata changed. It returns when to do so next.
 func (w *worker) refresh(ctx context.Context, p *corev1.Pod, o pod.Observed, now time.Time) time.Duration {
 	meta := p.ObjectMeta
-	changed := w.shown != nil && !(equality.Semantic.DeepEqual(w.shown.Labels, meta.Labels) &&
-		equality.Semantic.DeepEqual(w.shown.Annotations, meta.Annotations))
+	changed := w.shown != nil && (!equality.Semantic.DeepEqual(w.shown.Labels, meta.Labels) ||
+		!equality.Semantic.DeepEqual(w.shown.Annotations, meta.Annotations))
 	w.shown = &meta
 	if !shows(p) || !o.VolumesReady || p.DeletionTimestamp != nil || terminal(p.Status.Phase) {
 		return idleWake

@@ -23,10 +23,10 @@ var (
 // Bounds of the runtime view. A list takes as long as the runtime takes to
 // answer for every attempt on the node.
 const (
-	listTime      = 30 * time.Second
-	relistDefault = time.Minute
-	watchRetryMin = 200 * time.Millisecond
-	watchRetryMax = 5 * time.Second
+	listTime        = 30 * time.Second
+	relistDefault   = time.Minute
+	watchRetryFirst = 200 * time.Millisecond
+	watchRetryLast  = 5 * time.Second
 )
 
 // view is what the agent knows of the runtime: the attempts by pod, kept up
@@ -132,11 +132,11 @@ func (v *view) awaitList(ctx context.Context, d time.Duration) {
 
 // run keeps the view until ctx ends.
 func (v *view) run(ctx context.Context) {
-	retry := watchRetryMin
+	retry := watchRetryFirst
 	for ctx.Err() == nil {
 		listed, err := v.session(ctx)
 		if listed {
-			retry = watchRetryMin
+			retry = watchRetryFirst
 		}
 		v.fail(err)
 		if ctx.Err() != nil {
@@ -149,7 +149,7 @@ func (v *view) run(ctx context.Context) {
 			t.Stop()
 		case <-t.C:
 		}
-		retry = min(2*retry, watchRetryMax)
+		retry = min(2*retry, watchRetryLast)
 	}
 }
 

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// holdMin and holdMax bound the pause after a part did not answer.
-	holdMin = time.Second
-	holdMax = 15 * time.Second
+	// holdFirst and holdLast bound the pause after a part did not answer.
+	holdFirst = time.Second
+	holdLast  = 15 * time.Second
 	// idleWake is how long a worker sleeps that nothing wakes.
 	idleWake = time.Hour
 )
@@ -283,7 +283,7 @@ func (w *worker) held() time.Duration {
 
 // hold begins a pause after err.
 func (w *worker) hold(what string, err error) time.Duration {
-	w.holdStep = min(max(2*w.holdStep, holdMin), holdMax)
+	w.holdStep = min(max(2*w.holdStep, holdFirst), holdLast)
 	w.holdUntil = w.a.clock().Add(w.holdStep)
 	w.log.Debug(what, zap.Error(err), zap.Duration("retry", w.holdStep))
 	return w.holdStep

@@ -59,6 +59,6 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	if err != nil {
 		err = s.Close()
 	}
-	<-failed
+	_ = <-failed // http.ErrServerClosed
 	return err
 }
