@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -270,5 +271,39 @@ func TestFromPodLogOptions(t *testing.T) {
 	}
 	if got, err := FromPodLogOptions(&corev1.PodLogOptions{SinceSeconds: ptr(int64(1) << 62)}, now); err != nil || got.Since.After(now) {
 		t.Errorf("%v %v", got.Since, err)
+	}
+}
+
+// benchLog writes a log of about 10 MiB.
+func benchLog(b *testing.B) string {
+	recs := make([]Record, 100_000)
+	for i := range recs {
+		recs[i] = Record{Time: epoch, Stream: Stdout, Content: []byte(strings.Repeat("x", 60))}
+	}
+	path := logFiles(b, b.TempDir(), recs)
+	st, err := os.Stat(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(st.Size())
+	b.ReportAllocs()
+	return path
+}
+
+func BenchmarkRead(b *testing.B) {
+	path := benchLog(b)
+	for b.Loop() {
+		if err := Read(b.Context(), path, ReadOptions{}, nil, io.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkReadTail(b *testing.B) {
+	path := benchLog(b)
+	for b.Loop() {
+		if err := Read(b.Context(), path, ReadOptions{TailLines: ptr(int64(100))}, nil, io.Discard); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

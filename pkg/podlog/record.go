@@ -50,8 +50,7 @@ func ParseRecord(line []byte) (Record, error) {
 		return Record{}, fmt.Errorf("%w: no tag", ErrRecord)
 	}
 	r := Record{Content: content}
-	var err error
-	if r.Time, err = time.Parse(time.RFC3339Nano, string(stamp)); err != nil {
+	if err := r.Time.UnmarshalText(stamp); err != nil {
 		return Record{}, fmt.Errorf("%w: timestamp: %w", ErrRecord, err)
 	}
 	switch {
