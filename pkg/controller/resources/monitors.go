@@ -299,8 +299,17 @@ func (m *Monitors) stopAll() {
 
 func (m *Monitors) handler(r Resource) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { m.observe(r, obj) },
-		UpdateFunc: func(_, obj any) { m.observe(r, obj) },
+		AddFunc: func(obj any) { m.observe(r, obj) },
+		UpdateFunc: func(old, obj any) {
+			// After a gap in the watch another object may have taken the
+			// name; the end of the first one is told here only.
+			was, isWas := old.(*metav1.PartialObjectMetadata)
+			is, isIs := obj.(*metav1.PartialObjectMetadata)
+			if isWas && isIs && was.UID != is.UID {
+				m.gone(r, was)
+			}
+			m.observe(r, obj)
+		},
 		DeleteFunc: func(obj any) {
 			if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 				obj = lost.Obj

@@ -167,3 +167,29 @@ func TestMonitorsRetryDiscovery(t *testing.T) {
 		}
 	})
 }
+
+// seen is a Handler that notes what it is told.
+type seen []string
+
+func (s *seen) Observe(_ Resource, o *metav1.PartialObjectMetadata) {
+	*s = append(*s, "observe "+string(o.UID))
+}
+
+func (s *seen) Gone(_ Resource, o *metav1.PartialObjectMetadata) {
+	*s = append(*s, "gone "+string(o.UID))
+}
+
+func TestReplacedObjectIsGone(t *testing.T) {
+	m := NewMonitors(Options{})
+	var got seen
+	m.Subscribe(&got)
+	old, namesake := object("v1", "Thing", "t"), object("v1", "Thing", "t")
+	namesake.UID = "another"
+	h := m.handler(Resource{})
+	h.OnAdd(old, false)
+	h.OnUpdate(old, old)
+	h.OnUpdate(old, namesake)
+	if want := []string{"observe t", "observe t", "gone t", "observe another"}; !slices.Equal(got, want) {
+		t.Errorf("told %q", got)
+	}
+}

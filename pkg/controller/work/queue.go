@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	retryMin = 50 * time.Millisecond
-	retryMax = 5 * time.Minute
+	retryLeast = 50 * time.Millisecond
+	retryMost  = 5 * time.Minute
 )
 
 // ErrWaiting is returned for a key where nothing went wrong, but which has to
@@ -35,7 +35,7 @@ func New[K comparable](log *zap.Logger) *Queue[K] {
 		log = zap.NewNop()
 	}
 	return &Queue[K]{
-		q:   workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[K](retryMin, retryMax)),
+		q:   workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[K](retryLeast, retryMost)),
 		log: log,
 	}
 }

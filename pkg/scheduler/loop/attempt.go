@@ -16,10 +16,10 @@ import (
 // Back-off of the retries that no change has called for: after a failed write,
 // and, as a safety, for an unschedulable pod.
 const (
-	writeBackoffMin = 100 * time.Millisecond
-	writeBackoffMax = 10 * time.Second
-	retryMin        = 30 * time.Second
-	retryMax        = 5 * time.Minute
+	writeRetryLeast = 100 * time.Millisecond
+	writeRetryMost  = 10 * time.Second
+	retryLeast      = 30 * time.Second
+	retryMost       = 5 * time.Minute
 	// reportAgain is after what time an unchanged reason is told once more.
 	reportAgain = time.Minute
 )
@@ -124,7 +124,7 @@ func (s *Scheduler) bind(ctx context.Context, it *item, pod *corev1.Pod, res sch
 		s.release(pod)
 	}
 	it.failures++
-	s.queue.park(it, time.Now().Add(backoff(it.failures, writeBackoffMin, writeBackoffMax)), false)
+	s.queue.park(it, time.Now().Add(backoff(it.failures, writeRetryLeast, writeRetryMost)), false)
 	s.signal()
 }
 
@@ -149,6 +149,6 @@ func (s *Scheduler) unschedulable(ctx context.Context, it *item, pod *corev1.Pod
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	it.failures++
-	s.queue.park(it, time.Now().Add(backoff(it.failures, retryMin, retryMax)), true)
+	s.queue.park(it, time.Now().Add(backoff(it.failures, retryLeast, retryMost)), true)
 	s.signal()
 }

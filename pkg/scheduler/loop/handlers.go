@@ -2,6 +2,7 @@ package loop
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -34,17 +35,34 @@ func (s *Scheduler) setNode(obj any) {
 
 func (s *Scheduler) podHandler() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { s.setPod(obj) },
-		UpdateFunc: func(_, obj any) { s.setPod(obj) },
-		DeleteFunc: func(obj any) {
-			if p, ok := last(obj).(*corev1.Pod); ok {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.queue.remove(p.UID)
-				s.release(p)
+		AddFunc: func(obj any) { s.setPod(obj) },
+		UpdateFunc: func(old, obj any) {
+			// After a gap in the watch another pod may have taken the name.
+			if p, ok := old.(*corev1.Pod); ok && p.UID != uidOf(obj) {
+				s.removePod(p)
 			}
+			s.setPod(obj)
 		},
+		DeleteFunc: func(obj any) { s.removePod(last(obj)) },
 	}
+}
+
+func uidOf(obj any) types.UID {
+	if p, ok := obj.(*corev1.Pod); ok {
+		return p.UID
+	}
+	return ""
+}
+
+func (s *Scheduler) removePod(obj any) {
+	p, ok := obj.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue.remove(p.UID)
+	s.release(p)
 }
 
 func (s *Scheduler) setPod(obj any) {
