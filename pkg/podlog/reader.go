@@ -151,6 +151,8 @@ type joiner struct {
 	remain int64
 	held   map[Stream]*heldLine
 	seq    int
+	// eol is a newline; a literal would be allocated for each line.
+	eol []byte
 }
 
 // heldLine is the beginning of a line whose end has not been seen.
@@ -164,7 +166,7 @@ type heldLine struct {
 }
 
 func newJoiner(o ReadOptions, w io.Writer) *joiner {
-	j := &joiner{opts: o, w: bufio.NewWriterSize(w, 32<<10), remain: math.MaxInt64, held: map[Stream]*heldLine{}}
+	j := &joiner{opts: o, w: bufio.NewWriterSize(w, 32<<10), remain: math.MaxInt64, held: map[Stream]*heldLine{}, eol: []byte{'\n'}}
 	if o.LimitBytes != nil {
 		j.remain = *o.LimitBytes
 	}
@@ -202,7 +204,7 @@ func (j *joiner) record(r Record) error {
 	if err := j.write(r.Content); err != nil {
 		return err
 	}
-	return j.write([]byte{'\n'})
+	return j.write(j.eol)
 }
 
 // line writes a whole line whose head is written.
@@ -213,7 +215,7 @@ func (j *joiner) line(r Record) error {
 	if err := j.write(r.Content); err != nil {
 		return err
 	}
-	return j.write([]byte{'\n'})
+	return j.write(j.eol)
 }
 
 func (h *heldLine) skipped(since time.Time) bool { return h.time.Before(since) }
