@@ -10,18 +10,18 @@ import (
 // QOSClass is the class that the requests and limits for cpu and memory of all
 // containers give a pod.
 func QOSClass(p *corev1.Pod) corev1.PodQOSClass {
-	any, guaranteed := false, true
+	asks, guaranteed := false, true
 	for c := range containers(p) {
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
 			request, limit := c.Resources.Requests[name], c.Resources.Limits[name]
-			any = any || !request.IsZero() || !limit.IsZero()
+			asks = asks || !request.IsZero() || !limit.IsZero()
 			if limit.IsZero() || !request.IsZero() && request.Cmp(limit) != 0 {
 				guaranteed = false
 			}
 		}
 	}
 	switch {
-	case !any:
+	case !asks:
 		return corev1.PodQOSBestEffort
 	case guaranteed:
 		return corev1.PodQOSGuaranteed
@@ -61,8 +61,8 @@ func OOMScoreAdj(p *corev1.Pod, c *corev1.Container, nodeMemory int64) int {
 	if nodeMemory <= 0 {
 		return bestEffortOOMScore - 1
 	}
-	share := float64(memoryRequest(c)) / float64(nodeMemory)
-	score := 1000 - int(1000*share)
+	request := min(memoryRequest(c), nodeMemory)
+	score := 1000 - int(1000*request/nodeMemory)
 	// Above every guaranteed pod, and below every best-effort one.
 	return min(max(score, 1000+guaranteedOOMScore), bestEffortOOMScore-1)
 }

@@ -15,7 +15,8 @@ func (pl *planner) planRun() {
 	if at, limited := pl.deadline(); limited {
 		pl.wake(at)
 	}
-	if !pl.whole && !pl.clearSandbox() {
+	making := pl.inFlight(StepCreateSandbox)
+	if !pl.whole && !making && !pl.clearSandbox() {
 		return
 	}
 	if !pl.o.VolumesReady && !pl.inFlight(StepRemoveVolumes) {
@@ -23,6 +24,7 @@ func (pl *planner) planRun() {
 	}
 	switch {
 	case !pl.whole && !pl.inFlight(StepRemoveSandbox, StepDetachNetwork):
+		// While it is being made, add leaves it at that.
 		pl.add(Step{Kind: StepCreateSandbox})
 	case pl.whole && !pl.o.Sandbox.Attached && !pl.inFlight(StepDetachNetwork, StepRemoveSandbox):
 		pl.add(Step{Kind: StepAttachNetwork})
@@ -74,9 +76,28 @@ func (pl *planner) bringUp(u *unit) {
 		pl.fetch(u)
 		return
 	}
-	if pl.whole && pl.o.VolumesReady && !pl.inFlight(StepRemoveVolumes) {
+	if pl.whole && pl.o.VolumesReady && !pl.inFlight(StepRemoveVolumes) && !pl.vanishing() {
 		pl.add(Step{Kind: StepCreateContainer, Container: u.c.Name, Image: u.c.Image, Number: n.number, Streak: n.streak})
 	}
+}
+
+// vanishing says whether an attempt is being removed that the runtime no longer
+// lists. It may have been one that never ran, whose number comes again, and
+// the rest of its removal would take parts of the new one along.
+func (pl *planner) vanishing() bool {
+	listed := 0
+	for i := range pl.o.Attempts {
+		if _, ok := pl.o.InFlight[Step{Kind: StepRemoveContainer, Attempt: pl.o.Attempts[i].ID}.ID()]; ok {
+			listed++
+		}
+	}
+	all := 0
+	for id := range pl.o.InFlight {
+		if ofKind(id, StepRemoveContainer) {
+			all++
+		}
+	}
+	return all > listed
 }
 
 // attemptNext is the attempt that follows.
@@ -93,11 +114,10 @@ type attemptNext struct {
 // next says which attempt of a container without a live one comes next.
 func (v *view) next(u *unit) attemptNext {
 	if u.ended == nil {
-		n := attemptNext{wanted: true}
-		if u.count > 0 || len(u.all) > 0 {
-			n.number = u.count + 1
+		if u.count == 0 {
+			return attemptNext{wanted: true}
 		}
-		return n
+		return attemptNext{wanted: true, number: u.count + 1}
 	}
 	same := v.ofThisSandbox(u.ended)
 	switch {

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,7 +37,9 @@ type ending struct {
 }
 
 func look(p *corev1.Pod, o Observed, now time.Time) *view {
-	v := &view{pod: p, o: o, now: now, whole: o.Sandbox != nil && !o.Sandbox.Stale}
+	v := &view{pod: p, o: o, now: now}
+	// One that is being made or removed may look whole already, or still.
+	v.whole = o.Sandbox != nil && !o.Sandbox.Stale && !v.inFlight(StepCreateSandbox, StepRemoveSandbox)
 	byName := make(map[string][]*Attempt, len(p.Spec.Containers)+len(p.Spec.InitContainers))
 	for i := range o.Attempts {
 		a := &o.Attempts[i]
@@ -94,12 +97,17 @@ func (v *view) failure(s Step) (Failure, bool) {
 func (v *view) inFlight(kinds ...StepKind) bool {
 	for id := range v.o.InFlight {
 		for _, k := range kinds {
-			if id == StepID(k) || len(id) > len(k) && id[len(k)] == '/' && string(id[:len(k)]) == string(k) {
+			if ofKind(id, k) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+func ofKind(id StepID, k StepKind) bool {
+	rest, ok := strings.CutPrefix(string(id), string(k))
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 // alive says whether a process of the pod lives or may come to life without
