@@ -29,20 +29,22 @@ type ending struct {
 // end, their termination messages are filled in. Each is done once.
 func (w *worker) settle(ctx context.Context, p *corev1.Pod, list []pod.Attempt) {
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	for _, at := range list {
+	found := make([]*ending, len(list))
+	for i, at := range list {
 		if _, done := w.endings[at.ID]; done || at.State != pod.AttemptExited || at.Exit == nil {
 			continue
 		}
 		wg.Go(func() {
 			w.a.copiers.finish(ctx, keyOf(at))
-			e := ending{message: w.message(ctx, p, at)}
-			mu.Lock()
-			defer mu.Unlock()
-			w.endings[at.ID] = e
+			found[i] = &ending{message: w.message(ctx, p, at)}
 		})
 	}
 	wg.Wait()
+	for i, e := range found {
+		if e != nil {
+			w.endings[list[i].ID] = *e
+		}
+	}
 	for i := range list {
 		e, ok := w.endings[list[i].ID]
 		if !ok || e.message == "" || list[i].Exit.Message != "" {
