@@ -129,6 +129,7 @@ func (c *Child) start() (*process, error) {
 		// as a power cut. Shims are no children of it and stay.
 		Pdeathsig: unix.SIGKILL,
 	}
+	harvest(c.life, c.opts.State, c.log)
 	p := &process{done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
@@ -200,6 +201,17 @@ func adopt(pid int) (*process, error) {
 		_ = unix.Close(fd)
 	}()
 	return p, nil
+}
+
+// RemoveTraces removes the empty directories that containerd's shims and runc
+// make outside of the directories given to Launch. Call it when the private
+// containerd has ended for good and no container is left; what another
+// containerd uses is not empty and stays.
+func RemoveTraces(namespace string) {
+	const shared = "/run/containerd"
+	for _, dir := range []string{"runc/" + namespace, "runc", "s", ""} {
+		_ = os.Remove(filepath.Join(shared, dir))
+	}
 }
 
 // ShimPIDs returns the shims that serve containers behind a containerd socket,

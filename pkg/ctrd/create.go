@@ -206,6 +206,7 @@ func (r *Runtime) failedStart(ctx context.Context, e entry, cause error) (entry,
 	if err := r.stopTask(ctx, e); err != nil {
 		return entry{}, errors.Join(cause, err)
 	}
+	e.gone = true
 	r.state.put(e)
 	x := exitRecord{Code: codeStartError, FinishedAt: now(), StartError: cause.Error()}
 	if err := r.recordExit(ctx, e, x); err != nil {

@@ -46,7 +46,7 @@ func (r *Runtime) finishSoon(ctx context.Context, id string, seen *exitRecord, d
 func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord) error {
 	if e, ok := r.state.get(id); !ok && !r.ids.held(id) {
 		return nil
-	} else if ok && e.attempt.State == pod.AttemptExited && seen != nil {
+	} else if ok && e.gone {
 		return nil
 	}
 	unlock, err := r.ids.lock(ctx, id)
@@ -64,13 +64,19 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 	if !ok {
 		return nil
 	}
+	if e.gone {
+		return nil
+	}
 	if e.attempt.State == pod.AttemptExited {
 		return r.deleteTask(ctx, e)
 	}
 	task, err := r.task(ctx, id)
+	before, wasTold := r.told(id)
 	switch {
 	case err != nil:
 		return err
+	case task == nil && wasTold:
+		seen = &before
 	case task == nil && seen == nil:
 		seen = lost()
 	case task == nil:
@@ -86,6 +92,7 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 		return err
 	}
 	if task == nil {
+		r.state.update(id, taskGone)
 		return nil
 	}
 	return r.deleteTask(ctx, e)
@@ -111,6 +118,7 @@ func (r *Runtime) recordExit(ctx context.Context, e entry, x exitRecord) error {
 		}
 		return fmt.Errorf("record exit: %w", err)
 	}
+	r.forgetTold(id)
 	r.state.update(id, exited(x))
 	r.log.Info("container ended", append(fields(e.attempt), zap.Int("code", x.Code),
 		zap.Bool("oom", x.OOM), zap.Bool("lost", x.Lost))...)
@@ -140,8 +148,11 @@ func (r *Runtime) deleteTask(ctx context.Context, e entry) error {
 		return fmt.Errorf("delete task: %w", err)
 	}
 	r.deleted.Store(uid, time.Now())
+	r.state.update(e.attempt.ID, taskGone)
 	return nil
 }
+
+func taskGone(e *entry) { e.gone = e.attempt.State == pod.AttemptExited }
 
 func fields(a pod.Attempt) []zap.Field {
 	return []zap.Field{

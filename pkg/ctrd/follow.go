@@ -18,7 +18,7 @@ import (
 const (
 	markerTopic = "/carob/subscribed"
 	// relistPeriod bounds how long a lost event goes unnoticed.
-	relistPeriod = 30 * time.Second
+	relistPeriod = time.Minute
 	// sessionTimeout bounds each part of connecting.
 	sessionTimeout = 20 * time.Second
 )

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,7 +109,7 @@ func (b *bench) launch(t *testing.T) {
 func (b *bench) connect(t *testing.T) *Runtime {
 	t.Helper()
 	r, err := Connect(context.Background(), Options{
-		Address: b.child.Address(), Namespace: "carob-test", Instance: b.instance, Log: b.log,
+		Address: b.child.Address(), Namespace: "carob-test", Instance: b.instance, StateDir: b.options().State, Log: b.log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +306,9 @@ func buildImage(t *testing.T, change func(*v1.ConfigFile)) v1.Image {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	layer, err := tarball.LayerFromReader(&buf)
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(buf.Bytes())), nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

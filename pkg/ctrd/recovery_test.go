@@ -249,3 +249,44 @@ func TestLaunchTellsWhyItFailed(t *testing.T) {
 		t.Error("it waited for a process that had ended")
 	}
 }
+
+func TestOOMWhileAllWereAway(t *testing.T) {
+	b := newBench(t)
+	r := b.ready(t)
+	req, _ := b.request(t, newUID(), "sleep 0.5; exec tail /dev/zero")
+	req.Resources.MemoryLimit = 16 << 20
+	id := run(t, r, req)
+	a, _ := attempt(t, r, id)
+	_ = r.Close()
+	if err := b.child.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its end", func() bool { return syscall.Kill(a.PID, 0) != nil })
+	b.launch(t)
+	if x := waitExit(t, b.connect(t), id); x.Code != 137 || !x.OOMKilled || x.Lost {
+		t.Errorf("exit = %+v, want an OOM kill", x)
+	}
+}
+
+// TestExitWhileAllWereAway is a container that ends while neither carob nor
+// containerd runs, for longer than a shim waits for them.
+func TestExitWhileAllWereAway(t *testing.T) {
+	b := newBench(t)
+	r := b.ready(t)
+	req, _ := b.request(t, newUID(), "sleep 0.5; exit 8")
+	id := run(t, r, req)
+	a, _ := attempt(t, r, id)
+	_ = r.Close()
+	if err := b.child.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its end", func() bool { return syscall.Kill(a.PID, 0) != nil })
+	b.launch(t)
+	again := b.connect(t)
+	if x := waitExit(t, again, id); x.Code != 8 || x.Lost {
+		t.Errorf("exit = %+v, want code 8", x)
+	}
+	if _, err := os.Stat(storedExit(b.options().State, "carob-test", id)); !os.IsNotExist(err) {
+		t.Errorf("what the shim told is left on disk: %v", err)
+	}
+}

@@ -99,6 +99,7 @@ func observe(c containers.Container, task *tasktypes.Process, bootID string) (en
 		if task != nil {
 			return e, finishIt, true
 		}
+		e.gone = true
 		return e, nothing, true
 	}
 	if e.started {
@@ -131,6 +132,9 @@ func (r *Runtime) followUp(ctx context.Context, due map[string]followUp) error {
 	for id, next := range due {
 		if r.ids.held(id) {
 			continue
+		}
+		if _, ok := r.told(id); ok && next == lostSoon {
+			next = lostNow
 		}
 		if _, half := r.undone.Load(id); half {
 			group.Go(func() error { return r.undoLater(gctx, id) })

@@ -45,6 +45,9 @@ type Options struct {
 	RuntimeHandler string
 	// Binary is the OCI runtime the handler calls; empty: its own default.
 	Binary string
+	// StateDir is the state directory of a containerd that Launch started,
+	// from where exits are read that no containerd saw; empty: none.
+	StateDir string
 	// ImagesOnly is for commands beside a running carob: it neither watches
 	// nor records exits; only the methods about images, Ping, Version and
 	// RemoveInstance work.
@@ -63,17 +66,17 @@ type Runtime struct {
 	client *containerd.Client
 	host   host
 
-	state  *state
-	ids    keyedLocks
+	state *state
+	ids   keyedLocks
 	// shims keeps the making of a pod's tasks and their deletion apart: the
 	// last deletion ends the shim that a new task would go to.
 	shims sharedLocks
 	// deleted is when a pod's task was last deleted.
 	deleted sync.Map
-	images *imageCache
-	pulls  flights
-	limit  *semaphore.Weighted
-	finish *semaphore.Weighted
+	images  *imageCache
+	pulls   flights
+	limit   *semaphore.Weighted
+	finish  *semaphore.Weighted
 
 	// undone are the IDs of attempts that were half made and could not be
 	// removed again yet.

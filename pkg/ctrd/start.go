@@ -161,6 +161,7 @@ func (r *Runtime) destroy(ctx context.Context, e entry) error {
 	if err := orGone(r.containers().Delete(ctx, id)); err != nil {
 		return fmt.Errorf("delete container: %w", err)
 	}
+	r.forgetTold(id)
 	r.state.remove(id)
 	return nil
 }
@@ -180,6 +181,9 @@ func removeSnapshot(ctx context.Context, sn snapshots.Snapshotter, key string) e
 // stopTask kills the attempt's processes, waits for their end and deletes the
 // task.
 func (r *Runtime) stopTask(ctx context.Context, e entry) error {
+	if e.gone {
+		return nil
+	}
 	id := e.attempt.ID
 	task, err := r.task(ctx, id)
 	if err != nil || task == nil {

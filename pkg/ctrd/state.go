@@ -24,6 +24,8 @@ type entry struct {
 	boot  string
 	// started: its start was recorded, or seen.
 	started bool
+	// gone: its task is known to be deleted.
+	gone bool
 	// oom: containerd told of a kill for memory.
 	oom bool
 }

@@ -1,0 +1,170 @@
+package ctrd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containerd/cgroups/v3"
+	taskv2 "github.com/containerd/containerd/api/runtime/task/v2"
+	taskv3 "github.com/containerd/containerd/api/runtime/task/v3"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/ttrpc"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+// A containerd that starts drops the shims whose processes have all ended, and
+// with them how they ended. So before carob starts its own containerd it asks
+// the shims, and leaves their answers in files for the Runtime.
+
+const (
+	bundlesDir  = "io.containerd.runtime.v2.task"
+	harvestDir  = "carob-exits"
+	shimTimeout = 2 * time.Second
+)
+
+// harvest asks every shim under a containerd's state directory for exits, and
+// stores them. Only while no containerd runs there.
+func harvest(ctx context.Context, state string, log *zap.Logger) {
+	bundles, err := filepath.Glob(filepath.Join(state, bundlesDir, "*", "*"))
+	if err != nil {
+		return
+	}
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, bundle := range bundles {
+		group.Go(func() error {
+			ns, id := filepath.Base(filepath.Dir(bundle)), filepath.Base(bundle)
+			x, ended, err := askShim(ctx, bundle, ns, id)
+			if err == nil && ended {
+				err = storeExit(state, ns, id, x)
+			}
+			if err != nil {
+				log.Debug("a shim does not tell how its container stands", zap.String("id", id), zap.Error(err))
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+// askShim asks the shim of a bundle; ended is false while the process lives.
+func askShim(ctx context.Context, bundle, ns, id string) (x exitRecord, ended bool, err error) {
+	address, version, err := shimAddress(bundle)
+	if err != nil {
+		return exitRecord{}, false, err
+	}
+	ctx, cancel := context.WithTimeout(namespaces.WithNamespace(ctx, ns), shimTimeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", address)
+	if err != nil {
+		return exitRecord{}, false, err
+	}
+	client := ttrpc.NewClient(conn)
+	defer func() { _ = client.Close() }()
+	var status tasktypes.Status
+	if version >= 3 {
+		s, err := taskv3.NewTTRPCTaskClient(client).State(ctx, &taskv3.StateRequest{ID: id})
+		if err != nil {
+			return exitRecord{}, false, err
+		}
+		status, x.Code, x.FinishedAt = s.Status, int(s.ExitStatus), s.ExitedAt.AsTime()
+	} else {
+		s, err := taskv2.NewTTRPCTaskClient(client).State(ctx, &taskv2.StateRequest{ID: id})
+		if err != nil {
+			return exitRecord{}, false, err
+		}
+		status, x.Code, x.FinishedAt = s.Status, int(s.ExitStatus), s.ExitedAt.AsTime()
+	}
+	ended = status == tasktypes.Status_STOPPED
+	if ended {
+		// containerd removes the cgroup together with the shim.
+		x.OOM = oomKills(cgroups.Mode() == cgroups.Unified, bundleCgroup(bundle)) > 0
+	}
+	return x, ended, nil
+}
+
+// bundleCgroup is the cgroups path of a bundle's container, or empty.
+func bundleCgroup(bundle string) string {
+	var spec struct {
+		Linux struct {
+			CgroupsPath string `json:"cgroupsPath"`
+		} `json:"linux"`
+	}
+	data, err := os.ReadFile(filepath.Join(bundle, "config.json")) //nolint:gosec // containerd's own state
+	if err != nil || json.Unmarshal(data, &spec) != nil {
+		return ""
+	}
+	return spec.Linux.CgroupsPath
+}
+
+var errShimAddress = errors.New("no address that can be used")
+
+// shimAddress reads where a bundle's shim listens, as containerd 2.x or 1.x
+// noted it.
+func shimAddress(bundle string) (path string, version int, err error) {
+	boot := struct {
+		Version  int    `json:"version"`
+		Address  string `json:"address"`
+		Protocol string `json:"protocol"`
+	}{Version: 2, Protocol: "ttrpc"}
+	data, err := os.ReadFile(filepath.Join(bundle, "bootstrap.json")) //nolint:gosec // containerd's own state
+	if err == nil {
+		err = json.Unmarshal(data, &boot)
+	} else if data, err = os.ReadFile(filepath.Join(bundle, "address")); err == nil { //nolint:gosec // containerd's own state
+		boot.Address = strings.TrimSpace(string(data))
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	path, ok := strings.CutPrefix(boot.Address, "unix://")
+	if !ok || boot.Protocol != "ttrpc" {
+		return "", 0, fmt.Errorf("%w: %q", errShimAddress, boot.Address)
+	}
+	return path, boot.Version, nil
+}
+
+func storedExit(state, ns, id string) string { return filepath.Join(state, harvestDir, ns, id) }
+
+func storeExit(state, ns, id string, x exitRecord) error {
+	text, err := x.encode()
+	if err != nil {
+		return err
+	}
+	path := storedExit(state, ns, id)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// told returns the exit that a shim told before containerd was started.
+func (r *Runtime) told(id string) (exitRecord, bool) {
+	if r.opts.StateDir == "" {
+		return exitRecord{}, false
+	}
+	data, err := os.ReadFile(storedExit(r.opts.StateDir, r.opts.Namespace, id))
+	if err != nil {
+		return exitRecord{}, false
+	}
+	return decodeExit(string(data), time.Now()), true
+}
+
+// forgetTold removes what told returns, when it is recorded for good.
+func (r *Runtime) forgetTold(id string) {
+	if r.opts.StateDir != "" {
+		_ = os.Remove(storedExit(r.opts.StateDir, r.opts.Namespace, id))
+	}
+}
