@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/ttrpc"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // A containerd that starts drops the shims whose processes have all ended, and
@@ -29,6 +30,9 @@ const (
 	bundlesDir  = "io.containerd.runtime.v2.task"
 	harvestDir  = "carob-exits"
 	shimTimeout = 2 * time.Second
+	// bootTime is how long a containerd may take until it follows the shims
+	// itself.
+	bootTime = 10 * time.Second
 )
 
 // harvest asks every shim under a containerd's state directory for exits, and
@@ -43,11 +47,12 @@ func harvest(ctx context.Context, state string, log *zap.Logger) {
 	for _, bundle := range bundles {
 		group.Go(func() error {
 			ns, id := filepath.Base(filepath.Dir(bundle)), filepath.Base(bundle)
-			x, ended, err := askShim(ctx, bundle, ns, id)
-			if err == nil && ended {
-				err = storeExit(state, ns, id, x)
+			store := func(x exitRecord) {
+				if err := storeExit(state, ns, id, x); err != nil {
+					log.Warn("cannot keep an exit", zap.String("id", id), zap.Error(err))
+				}
 			}
-			if err != nil {
+			if err := askShim(ctx, bundle, ns, id, store); err != nil {
 				log.Debug("a shim does not tell how its container stands", zap.String("id", id), zap.Error(err))
 			}
 			return nil
@@ -56,41 +61,81 @@ func harvest(ctx context.Context, state string, log *zap.Logger) {
 	_ = group.Wait()
 }
 
-// askShim asks the shim of a bundle; ended is false while the process lives.
-func askShim(ctx context.Context, bundle, ns, id string) (x exitRecord, ended bool, err error) {
+// askShim asks the shim of a bundle and stores the exit of a process that has
+// ended. One that lives is waited for in the background until a containerd
+// that is started now follows it.
+func askShim(ctx context.Context, bundle, ns, id string, store func(exitRecord)) error {
 	address, version, err := shimAddress(bundle)
 	if err != nil {
-		return exitRecord{}, false, err
+		return err
 	}
-	ctx, cancel := context.WithTimeout(namespaces.WithNamespace(ctx, ns), shimTimeout)
-	defer cancel()
+	ctx, cancel := context.WithTimeout(namespaces.WithNamespace(ctx, ns), bootTime)
+	answer, stop := context.WithTimeout(ctx, shimTimeout)
+	defer stop()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", address)
+	conn, err := d.DialContext(answer, "unix", address)
 	if err != nil {
-		return exitRecord{}, false, err
+		cancel()
+		return err
 	}
 	client := ttrpc.NewClient(conn)
-	defer func() { _ = client.Close() }()
-	var status tasktypes.Status
-	if version >= 3 {
-		s, err := taskv3.NewTTRPCTaskClient(client).State(ctx, &taskv3.StateRequest{ID: id})
-		if err != nil {
-			return exitRecord{}, false, err
-		}
-		status, x.Code, x.FinishedAt = s.Status, int(s.ExitStatus), s.ExitedAt.AsTime()
-	} else {
-		s, err := taskv2.NewTTRPCTaskClient(client).State(ctx, &taskv2.StateRequest{ID: id})
-		if err != nil {
-			return exitRecord{}, false, err
-		}
-		status, x.Code, x.FinishedAt = s.Status, int(s.ExitStatus), s.ExitedAt.AsTime()
+	hangUp := func() {
+		cancel()
+		_ = client.Close()
 	}
-	ended = status == tasktypes.Status_STOPPED
-	if ended {
+	status, err := shimStatus(answer, client, version, id)
+	if err != nil {
+		hangUp()
+		return err
+	}
+	finish := func() error {
+		defer hangUp()
+		x, err := shimExit(ctx, client, version, id)
+		if err != nil {
+			return err
+		}
 		// containerd removes the cgroup together with the shim.
 		x.OOM = oomKills(cgroups.Mode() == cgroups.Unified, bundleCgroup(bundle)) > 0
+		store(x)
+		return nil
 	}
-	return x, ended, nil
+	if status.ended() {
+		return finish()
+	}
+	// Its error says that the time is over, or the shim.
+	go func() { _ = finish() }()
+	return nil
+}
+
+// shimState is what a shim says about a process.
+type shimState struct {
+	status tasktypes.Status
+	pid    int
+}
+
+// ended: also where the shim knows that a process died and is about to say so.
+func (s shimState) ended() bool {
+	return s.status == tasktypes.Status_STOPPED ||
+		s.pid > 0 && errors.Is(unix.Kill(s.pid, 0), unix.ESRCH)
+}
+
+func shimStatus(ctx context.Context, c *ttrpc.Client, version int, id string) (shimState, error) {
+	if version >= 3 {
+		s, err := taskv3.NewTTRPCTaskClient(c).State(ctx, &taskv3.StateRequest{ID: id})
+		return shimState{s.GetStatus(), int(s.GetPid())}, err
+	}
+	s, err := taskv2.NewTTRPCTaskClient(c).State(ctx, &taskv2.StateRequest{ID: id})
+	return shimState{s.GetStatus(), int(s.GetPid())}, err
+}
+
+// shimExit waits for the end of a process.
+func shimExit(ctx context.Context, c *ttrpc.Client, version int, id string) (exitRecord, error) {
+	if version >= 3 {
+		w, err := taskv3.NewTTRPCTaskClient(c).Wait(ctx, &taskv3.WaitRequest{ID: id})
+		return exitRecord{Code: int(w.GetExitStatus()), FinishedAt: w.GetExitedAt().AsTime()}, err
+	}
+	w, err := taskv2.NewTTRPCTaskClient(c).Wait(ctx, &taskv2.WaitRequest{ID: id})
+	return exitRecord{Code: int(w.GetExitStatus()), FinishedAt: w.GetExitedAt().AsTime()}, err
 }
 
 // bundleCgroup is the cgroups path of a bundle's container, or empty.
