@@ -98,15 +98,18 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		m.sound(t)
 	}
 	return map[string]func(*rapid.T){
-		"plan":  plan,
-		"plan2": plan,
-		"plan3": plan,
-		"finish": func(t *rapid.T) {
-			m.finishOne(t)
-		},
-		"finish2": func(t *rapid.T) {
+		"plan":   plan,
+		"again":  plan,
+		"finish": m.finishOne,
+		"finish all": func(t *rapid.T) {
 			m.FinishAll()
 			plan(t)
+		},
+		"work": func(t *rapid.T) {
+			for range rapid.IntRange(2, 6).Draw(t, "rounds") {
+				plan(t)
+				m.FinishAll()
+			}
 		},
 		"advance": func(t *rapid.T) {
 			m.Advance(rapid.SampledFrom([]time.Duration{

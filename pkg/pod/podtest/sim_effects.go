@@ -59,6 +59,9 @@ func (s *Sim) create(st pod.Step) *pod.Failure {
 	if slices.ContainsFunc(s.Obs.Attempts, func(a pod.Attempt) bool { return a.ID == id }) {
 		return nil
 	}
+	if s.Obs.Sandbox == nil || ended(s.Pod.Status.Phase) {
+		s.broken("%s lands without a sandbox or in an ended pod", id)
+	}
 	img, present := s.Obs.Images[st.Image]
 	c, init := pod.FindContainer(s.Pod, st.Container)
 	if !present || c == nil {
