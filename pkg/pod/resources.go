@@ -2,7 +2,6 @@ package pod
 
 import (
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // Units of the kernel's CPU controller.
@@ -68,7 +67,7 @@ func podSum(p *corev1.Pod, of func(*corev1.Container) int64) int64 {
 
 func limited(p *corev1.Pod, name corev1.ResourceName) bool {
 	for c := range containers(p) {
-		var l resource.Quantity = c.Resources.Limits[name]
+		l := c.Resources.Limits[name]
 		if l.IsZero() {
 			return false
 		}
