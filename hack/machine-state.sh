@@ -16,15 +16,18 @@ state() {
 	section "named network namespaces"
 	ls /run/netns 2>/dev/null | sort
 	section "interfaces"
-	ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | sort
+	# With the bridge an interface belongs to: the names of veths say nothing.
+	ip -o link | sed -E 's/^[0-9]+: ([^:@]+)[^ ]* .* (master [^ ]+) .*/\1 \2/; s/^[0-9]+: ([^:@ ]+)[:@].*/\1/' | sort
 	section "routes"
 	ip -4 route show table all | sed -E 's/ (expires|metric) [0-9a-z]+//g' | sort
 	section "nftables and iptables"
-	nft list ruleset 2>/dev/null | sed -E 's/counter packets [0-9]+ bytes [0-9]+/counter/; s/ # handle [0-9]+//'
+	# Each line with the table it is in.
+	nft list ruleset 2>/dev/null | sed -E 's/counter packets [0-9]+ bytes [0-9]+/counter/; s/ # handle [0-9]+//' |
+		awk '/^table/{t=$2" "$3} NF{print t": "$0}'
 	section "IP reservations"
 	find /var/lib/cni -type f 2>/dev/null | grep -v '/lock$' | ignore | sort
 	section "processes of containers"
-	ps -eo args | grep -E '(^|/)(containerd|containerd-shim[^ ]*|runc|crun|carob)( |$)' | grep -v grep | ignore | sort
+	ps -eo args | grep -E '(^|/)(containerd|containerd-shim[^ ]*|runc|crun|carob)( |$)' | grep -vE 'grep|^runc init$' | ignore | sort
 	section "cgroups"
 	find /sys/fs/cgroup -mindepth 1 -type d 2>/dev/null | ignore | sort
 	section "containerd: containers, snapshots, leases"

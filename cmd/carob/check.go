@@ -8,11 +8,13 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/carob-project/carob/pkg/cgroup"
 	"github.com/carob-project/carob/pkg/check"
 	"github.com/carob-project/carob/pkg/cni"
 	"github.com/carob-project/carob/pkg/config"
+	"github.com/carob-project/carob/pkg/logging"
 )
 
 var errCheck = errors.New("carob can't run here: the lines marked FAIL say what to do")
@@ -27,6 +29,7 @@ func (a *app) checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			logging.RouteKlog(zap.NewNop())
 			findings := check.Judge(check.Gather(context.Background(), where(c)))
 			if err := printFindings(a.Out, findings); err != nil {
 				return err

@@ -60,9 +60,15 @@ func launchPrivate(ctx context.Context, c config.Config, log *zap.Logger) (*ctrd
 }
 
 func connect(ctx context.Context, c config.Config, address string, imagesOnly bool, log *zap.Logger) (*ctrd.Runtime, error) {
-	return ctrd.Connect(ctx, ctrd.Options{
+	o := ctrd.Options{
 		Address: address, Namespace: c.ContainerdNamespace, Instance: c.InstanceID(), ImagesOnly: imagesOnly, Log: log.Named("runtime"),
-	})
+	}
+	// A private containerd leaves there what it learned from the shims while
+	// carob was away.
+	if _, state, socket := c.PrivateContainerd(); address == socket {
+		o.StateDir = state
+	}
+	return ctrd.Connect(ctx, o)
 }
 
 var errNotRunning = errors.New("carob's containerd does not answer: start carob with `carob up`")

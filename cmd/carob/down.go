@@ -79,6 +79,7 @@ func (a *app) tearDown(cmd *cobra.Command, grace time.Duration, all bool) error 
 	if err != nil {
 		return err
 	}
+	logging.RouteKlog(log)
 	if err := stopRunning(ctx, c); err != nil {
 		return err
 	}
@@ -142,7 +143,10 @@ func endContainers(ctx context.Context, c config.Config, grace time.Duration, al
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, child.Stop(context.WithoutCancel(ctx))) }()
+		defer func() {
+			err = errors.Join(err, child.Stop(context.WithoutCancel(ctx)))
+			ctrd.RemoveTraces(c.ContainerdNamespace)
+		}()
 		address = child.Address()
 	}
 	r, err := connect(ctx, c, address, false, log)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/carob-project/carob/pkg/config"
 	"github.com/carob-project/carob/pkg/ctrd"
+	"github.com/carob-project/carob/pkg/logging"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -54,6 +55,7 @@ func (a *app) withRuntime(do func(context.Context, *ctrd.Runtime, []string) erro
 		if c, err = saved(c); err != nil {
 			return err
 		}
+		logging.RouteKlog(zap.NewNop())
 		r, err := connectRunning(ctx, c, zap.NewNop())
 		if err != nil {
 			return err

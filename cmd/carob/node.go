@@ -16,7 +16,6 @@ import (
 	"github.com/carob-project/carob/pkg/cni"
 	"github.com/carob-project/carob/pkg/config"
 	"github.com/carob-project/carob/pkg/ctrd"
-	"github.com/carob-project/carob/pkg/podlog"
 	"github.com/carob-project/carob/pkg/sandbox"
 	"github.com/carob-project/carob/pkg/version"
 )
@@ -45,12 +44,6 @@ func newSandboxes(c config.Config, network *cni.Network, cgroups *cgroup.Manager
 
 func sandboxesDir(c config.Config) string { return filepath.Join(c.RunDir, "sandboxes") }
 
-// node holds the parts of this machine's agent that have to be closed.
-type node struct {
-	agent *agent.Agent
-	logs  *logstore.Store
-}
-
 // networkHealth tells whether pods can be attached.
 type networkHealth struct{ *cni.Network }
 
@@ -63,7 +56,8 @@ type runtimeHealth struct{ *ctrd.Runtime }
 // Check implements agent.Health.
 func (r runtimeHealth) Check(ctx context.Context) error { return r.Ping(ctx) }
 
-func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime, network *cni.Network, log *zap.Logger) (*node, error) {
+// newNode puts this machine's agent together.
+func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime, network *cni.Network, logs *logstore.Store, log *zap.Logger) (*agent.Agent, error) {
 	cgroups, err := newCgroups(c, log.Named("cgroup"))
 	if err != nil {
 		return nil, err
@@ -72,20 +66,14 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 	if err != nil {
 		return nil, err
 	}
-	copiers, err := podlog.New(podlog.Options{Log: log.Named("log")})
-	if err != nil {
-		return nil, err
-	}
-	logs := logstore.New(copiers, c.PodsDir(), sandboxesDir(c))
 	volumes, err := newVolumes(c, client, log)
 	if err != nil {
-		logs.Close()
 		return nil, err
 	}
-	a, err := agent.New(agent.Options{
+	return agent.New(agent.Options{
 		Client: client, NodeName: c.NodeName, NodeIPs: nodeIPs(c.Listen),
 		Runtime: runtime, View: runtime, Images: runtime, ImageLister: runtime,
-		Sandboxes: sandboxes, SandboxView: sandboxes,
+		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
 		Volumes: volumes, VolumeView: volumeParts{volumes}, VolumeUsage: volumeParts{volumes},
 		Logs: logs, LogReader: logs, Messages: volumeParts{volumes},
 		RuntimeHealth: runtimeHealth{runtime}, NetworkHealth: networkHealth{network},
@@ -96,11 +84,6 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		Machine: nodestatus.Machine{DataDir: c.DataDir}, AgentVersion: version.Kubernetes(),
 		SocketPath: c.AgentSocket(), Log: log.Named("agent"),
 	})
-	if err != nil {
-		logs.Close()
-		return nil, err
-	}
-	return &node{agent: a, logs: logs}, nil
 }
 
 // nodeIPs returns the addresses of this machine that others would use: that of

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
+	"github.com/carob-project/carob/pkg/agent/logstore"
 	"github.com/carob-project/carob/pkg/apiserver"
 	"github.com/carob-project/carob/pkg/cni"
 	"github.com/carob-project/carob/pkg/component"
@@ -26,6 +27,7 @@ import (
 	"github.com/carob-project/carob/pkg/etcd"
 	"github.com/carob-project/carob/pkg/logging"
 	"github.com/carob-project/carob/pkg/pki"
+	"github.com/carob-project/carob/pkg/podlog"
 	"github.com/carob-project/carob/pkg/scheduler/loop"
 	"github.com/carob-project/carob/pkg/version"
 )
@@ -124,7 +126,7 @@ type instance struct {
 	child        *ctrd.Child
 	runtime      *ctrd.Runtime
 	network      *cni.Network
-	node         *node
+	logs         *logstore.Store
 }
 
 // components are the parts of the process and what each of them needs.
@@ -133,11 +135,14 @@ func (i *instance) components() []component.Component {
 		{Name: "certificates", Start: i.startCertificates},
 		{Name: "etcd", Start: i.startEtcd, Stop: i.stopEtcd},
 		i.loop("api", []string{"certificates", "etcd"}, i.newAPI),
-		{Name: "containerd", Start: i.startContainerd, Stop: i.stopContainerd},
+		// What ended while carob was away is read to its end before its task
+		// is deleted.
+		{Name: "logs", Start: i.startLogs, Stop: i.stopLogs},
+		{Name: "containerd", Needs: []string{"logs"}, Start: i.startContainerd, Stop: i.stopContainerd},
 		{Name: "network", Start: i.startNetwork},
 		i.loop("scheduler", []string{"api"}, i.newScheduler),
 		i.loop("controllers", []string{"api"}, i.newControllers),
-		i.withStop(i.loop("agent", []string{"api", "containerd", "network"}, i.newAgent), i.closeNode),
+		i.loop("agent", []string{"api", "containerd", "network"}, i.newAgent),
 	}
 }
 
@@ -220,12 +225,6 @@ func closedChannel() chan struct{} {
 	return c
 }
 
-func (i *instance) withStop(c component.Component, after func() error) component.Component {
-	stop := c.Stop
-	c.Stop = func(ctx context.Context) error { return errors.Join(stop(ctx), after()) }
-	return c
-}
-
 func (i *instance) startCertificates(context.Context, func(error)) error {
 	s, err := pki.Open(pki.Options{Dir: i.config.DataDir + "/pki", Hosts: hostsOf(i.config.Listen), Log: i.log.Named("pki")})
 	if err != nil {
@@ -280,6 +279,22 @@ func (i *instance) nodeTransport() apiserver.NodeTransport {
 		}
 		return "http://agent", rt, nil
 	}
+}
+
+func (i *instance) startLogs(ctx context.Context, _ func(error)) error {
+	copiers, err := podlog.New(podlog.Options{Log: i.log.Named("log")})
+	if err != nil {
+		return err
+	}
+	i.logs = logstore.New(copiers, i.config.PodsDir(), sandboxesDir(i.config))
+	return i.logs.Recover(ctx)
+}
+
+func (i *instance) stopLogs(context.Context) error {
+	if i.logs != nil {
+		i.logs.Close()
+	}
+	return nil
 }
 
 func (i *instance) startContainerd(ctx context.Context, _ func(error)) error {
@@ -361,17 +376,7 @@ func (i *instance) newAgent(context.Context) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if i.node, err = newNode(i.config, client, i.runtime, i.network, i.log); err != nil {
-		return nil, err
-	}
-	return i.node.agent, nil
-}
-
-func (i *instance) closeNode() error {
-	if i.node != nil {
-		i.node.logs.Close()
-	}
-	return nil
+	return newNode(i.config, client, i.runtime, i.network, i.logs, i.log)
 }
 
 // client returns a client of the API under a component's own name.

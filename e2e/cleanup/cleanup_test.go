@@ -16,7 +16,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: pod-%d}
 spec:
-  terminationGracePeriodSeconds: 0
+  terminationGracePeriodSeconds: 1
   containers:
     - name: a
       image: 'busybox:1.35'

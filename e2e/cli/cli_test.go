@@ -91,7 +91,7 @@ func TestVersionCompletionAndHelp(t *testing.T) {
 	if out := c.Must(t, "completion", "bash"); !strings.Contains(out, "__start_carob") {
 		t.Errorf("completion does not complete carob:\n%.500s", out)
 	}
-	if out := c.Must(t, "--help"); !strings.Contains(out, "carob up") {
+	if out := c.Must(t, "help"); !strings.Contains(out, "carob up") {
 		t.Errorf("help:\n%.500s", out)
 	}
 }

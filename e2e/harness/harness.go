@@ -7,6 +7,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +16,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -332,41 +336,59 @@ func (c *Carob) Get(t testing.TB, what, name, path string) string {
 	return c.K(t, "get", what, name, "-o", "jsonpath="+path)
 }
 
-// State prints the machine's state, without the instance's own directories.
+// State prints the machine's state; see hack/machine-state.sh.
 func (c *Carob) State(t testing.TB) string {
 	t.Helper()
-	return machineState(t, c.Dir)
-}
-
-// SameState fails the test where the machine's state differs from an earlier
-// one.
-func (c *Carob) SameState(t testing.TB, before string) {
-	t.Helper()
-	f := filepath.Join(c.Dir, "state.before")
-	if err := os.WriteFile(f, []byte(before), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(filepath.Join(Root(t), "hack", "machine-state.sh"), "diff", f)
-	cmd.Env = append(os.Environ(), stateIgnore(c.Dir))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("the machine is not as it was:\n%s", out)
-	}
-}
-
-func machineState(t testing.TB, dir string) string {
-	t.Helper()
-	cmd := exec.Command(filepath.Join(Root(t), "hack", "machine-state.sh"))
-	cmd.Env = append(os.Environ(), stateIgnore(dir))
-	out, err := cmd.Output()
+	out, err := exec.Command(filepath.Join(Root(t), "hack", "machine-state.sh")).Output()
 	if err != nil {
 		t.Fatalf("machine state: %v", err)
 	}
 	return string(out)
 }
 
-// stateIgnore leaves out what other users of the machine make at the same
-// time; nothing of the instance itself is left out.
-func stateIgnore(string) string { return "CAROB_STATE_IGNORE=process_api" }
+// SameState fails the test where the machine's state differs from an earlier
+// one, in what this instance could have made.
+func (c *Carob) SameState(t testing.TB, before string) {
+	t.Helper()
+	old, now := c.ofOthers(before), c.ofOthers(c.State(t))
+	if old == now {
+		return
+	}
+	diff := func(a, b, sign string) (lines []string) {
+		has := map[string]int{}
+		for l := range strings.Lines(b) {
+			has[l]++
+		}
+		for l := range strings.Lines(a) {
+			if has[l]--; has[l] < 0 {
+				lines = append(lines, sign+l)
+			}
+		}
+		return lines
+	}
+	t.Errorf("the machine is not as it was:\n%s", strings.Join(append(diff(old, now, "-"), diff(now, old, "+")...), ""))
+}
+
+// traces are names that tell an instance, a test or a benchmark: several may
+// run on one machine at the same time.
+var traces = regexp.MustCompile(`carob-[0-9a-f]{8}|/carob-(e2e|bench)-[0-9]+|carob-test|/tmp/[A-Za-z]+[0-9]{6,}|process_api`)
+
+// ofOthers leaves out the lines of a state that name another instance.
+func (c *Carob) ofOthers(state string) string {
+	sum := sha256.Sum256([]byte(c.DataDir))
+	own := []string{"carob-" + hex.EncodeToString(sum[:4]), c.Dir}
+	var kept strings.Builder
+	for line := range strings.Lines(state) {
+		other := false
+		for _, m := range traces.FindAllString(line, -1) {
+			other = other || !slices.Contains(own, m) && !strings.HasPrefix(c.Dir, m) && !strings.HasSuffix(c.Dir, m)
+		}
+		if !other {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
 
 // destroy ends and removes everything of the instance, whatever its state.
 func (c *Carob) destroy(t testing.TB) {

@@ -27,7 +27,7 @@ func TestRefusedByTheAPI(t *testing.T) {
 		"unknown field":     {pod("  containers: [{name: a, image: x, comand: [y]}]\n"), []string{`unknown field "spec.containers[0].comand"`}},
 		"unsupported field": {pod("  containers: [{name: a, image: x, livenessProbe: {httpGet: {port: 80}}}]\n"), []string{"spec.containers[0].livenessProbe", "not supported yet"}},
 		"bad quantity":      {pod("  containers: [{name: a, image: x, resources: {limits: {memory: lots}}}]\n"), []string{"quantit"}},
-		"duplicate names":   {pod("  containers: [{name: a, image: x}, {name: a, image: y}]\n"), []string{"spec.containers[1].name", "Duplicate value"}},
+		"duplicate names":   {pod("  containers: [{name: a, image: x}, {name: a, image: z}]\n"), []string{"spec.containers[1].name", "Duplicate value"}},
 		"all at once":       {pod("  restartPolicy: Perhaps\n  containers: [{name: A_B, image: x}, {name: b}]\n"), []string{"spec.restartPolicy", "spec.containers[0].name", "spec.containers[1].image"}},
 		"no volume":         {pod("  containers: [{name: a, image: x, volumeMounts: [{name: v, mountPath: /v}]}]\n"), []string{"spec.containers[0].volumeMounts[0].name", "Not found"}},
 	} {
@@ -58,9 +58,12 @@ func TestAMissingConfigMapIsNamedAndWaitedFor(t *testing.T) {
 		}
 		return ""
 	})
-	if got := c.Get(t, "pod", "waits", "{.status.containerStatuses[0].state.waiting.reason}"); got != "ContainerCreating" {
-		t.Errorf("reason %q", got)
-	}
+	harness.Eventually(t, 5*time.Second, func() string {
+		if got := c.Get(t, "pod", "waits", "{.status.containerStatuses[0].state.waiting.reason}"); got != "ContainerCreating" {
+			return "reason " + got
+		}
+		return ""
+	})
 	c.K(t, "create", "configmap", "later", "--from-literal=a=b")
 	c.WaitReady(t, "waits")
 }

@@ -21,7 +21,7 @@ spec:
   terminationGracePeriodSeconds: 0
   hostname: %s
   containers:
-    - {name: a, image: 'busybox:1.35', command: [sh, -c, 'echo from-%s > /srv && while true; do nc -l -p 7000 -e cat /srv; done']}
+    - {name: a, image: 'busybox:1.35', command: [sh, -c, 'echo from-%s > /srv && exec nc -ll -p 7000 -e cat /srv']}
     - {name: b, image: 'busybox:1.35', command: [sleep, '100000']}
 `
 
@@ -73,7 +73,11 @@ func namespace(t *testing.T, pid int, kind string) string {
 // in runs a command in the namespaces of a process, as a container would.
 func in(t *testing.T, pid int, kinds string, args ...string) (string, error) {
 	t.Helper()
-	out, err := exec.Command("nsenter", append([]string{"-t", strconv.Itoa(pid), kinds}, args...)...).CombinedOutput()
+	flags := []string{"-t", strconv.Itoa(pid)}
+	for _, k := range kinds {
+		flags = append(flags, "-"+string(k))
+	}
+	out, err := exec.Command("nsenter", append(flags, args...)...).CombinedOutput()
 	return string(out), err
 }
 
@@ -104,7 +108,7 @@ func TestContainersOfAPodShareTheNetwork(t *testing.T) {
 	})
 	t.Run("localhost", func(t *testing.T) {
 		harness.Eventually(t, 10*time.Second, func() string {
-			if out, err := in(t, b, "-nm", "/bin/nc", "127.0.0.1", "7000"); err != nil || out != "from-one\n" {
+			if out, err := in(t, b, "nm", "/bin/nc", "127.0.0.1", "7000"); err != nil || out != "from-one\n" {
 				return fmt.Sprintf("%q %v", out, err)
 			}
 			return ""
@@ -113,7 +117,7 @@ func TestContainersOfAPodShareTheNetwork(t *testing.T) {
 	t.Run("by IP", func(t *testing.T) {
 		ip := c.Get(t, "pod", "one", "{.status.podIP}")
 		harness.Eventually(t, 10*time.Second, func() string {
-			if out, err := in(t, other, "-nm", "/bin/nc", ip, "7000"); err != nil || out != "from-one\n" {
+			if out, err := in(t, other, "nm", "/bin/nc", ip, "7000"); err != nil || out != "from-one\n" {
 				return fmt.Sprintf("%q %v", out, err)
 			}
 			return ""
@@ -121,17 +125,17 @@ func TestContainersOfAPodShareTheNetwork(t *testing.T) {
 	})
 	t.Run("files", func(t *testing.T) {
 		ip := c.Get(t, "pod", "one", "{.status.podIP}")
-		hosts, err := in(t, a, "-m", "/bin/cat", "/etc/hosts")
+		hosts, err := in(t, a, "m", "/bin/cat", "/etc/hosts")
 		if err != nil || !strings.HasPrefix(hosts, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n") || !strings.Contains(hosts, ip+"\tfirst\n") {
 			t.Errorf("/etc/hosts: %v\n%s", err, hosts)
 		}
-		if out, err := in(t, a, "-u", "hostname"); err != nil || out != "first\n" {
+		if out, err := in(t, a, "u", "hostname"); err != nil || out != "first\n" {
 			t.Errorf("hostname: %q %v", out, err)
 		}
-		if out, err := in(t, a, "-m", "/bin/cat", "/etc/hostname"); err != nil || out != "first\n" {
+		if out, err := in(t, a, "m", "/bin/cat", "/etc/hostname"); err != nil || out != "first\n" {
 			t.Errorf("/etc/hostname: %q %v", out, err)
 		}
-		if out, err := in(t, a, "-m", "/bin/cat", "/etc/resolv.conf"); err != nil || !strings.Contains(out, "nameserver") {
+		if out, err := in(t, a, "m", "/bin/cat", "/etc/resolv.conf"); err != nil || !strings.Contains(out, "nameserver") {
 			t.Errorf("/etc/resolv.conf: %q %v", out, err)
 		}
 	})

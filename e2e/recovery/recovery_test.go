@@ -35,7 +35,10 @@ type snapshot struct{ pids, restarts string }
 func look(t *testing.T, c *harness.Carob, pod string) snapshot {
 	t.Helper()
 	uid := c.Get(t, "pod", pod, "{.metadata.uid}")
-	out, err := exec.Command("sh", "-c", "grep -l pod"+uid+" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3 | while read p; do tr '\\0' ' ' </proc/$p/cmdline | grep -q '^usleep' || echo $p $(cut -d' ' -f22 /proc/$p/stat); done | sort").Output()
+	// The containers' first processes, with their start times: a PID alone may
+	// be somebody else's by now.
+	out, err := exec.Command("sh", "-c", "grep -l pod"+uid+" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3 | while read p; do "+
+		"grep -q '^NSpid:.*[[:space:]]1$' /proc/$p/status 2>/dev/null && echo $p $(cut -d' ' -f22 /proc/$p/stat); done | sort").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +81,7 @@ func TestPodsSurviveTheDeathOfCarob(t *testing.T) {
 	c.Apply(t, counter)
 	c.WaitReady(t, "counter")
 	before := look(t, c, "counter")
-	if len(strings.Fields(before.pids)) < 4 {
+	if len(strings.Fields(before.pids)) != 4 {
 		t.Fatalf("processes: %q", before.pids)
 	}
 	for round := range 3 {
