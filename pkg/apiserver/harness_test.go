@@ -8,20 +8,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
+	"go.uber.org/zap"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 
 	"github.com/carob-project/carob/pkg/apiserver"
 	"github.com/carob-project/carob/pkg/etcd"
+	"github.com/carob-project/carob/pkg/logging"
 	"github.com/carob-project/carob/pkg/pki"
 	"github.com/carob-project/carob/pkg/version"
 )
 
 func TestMain(m *testing.M) {
-	klog.SetLogger(logr.Discard())
+	logging.RouteKlog(zap.NewNop())
 	os.Exit(m.Run())
 }
 
