@@ -67,6 +67,7 @@ func (s *Server) assemble(o Options, listener net.Listener) error {
 		return err
 	}
 	s.generic.ShutdownTimeout = shutdownGrace
+	serveNoExtensions(s.generic.Handler.NonGoRestfulMux)
 	all, err := groups(storage, o.NodeTransport)
 	if err != nil {
 		return err
@@ -126,7 +127,7 @@ func checkStore(c *genericapiserver.Config, config storagebackend.Config) error 
 }
 
 func admissionChain(client kubernetes.Interface, shared informers.SharedInformerFactory) (admission.Interface, error) {
-	l, err := lifecycle.NewLifecycle(sets.New(initialNamespaces()...))
+	l, err := lifecycle.NewLifecycle(sets.New(immortalNamespaces()...))
 	if err != nil {
 		return nil, err
 	}
