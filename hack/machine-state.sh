@@ -19,7 +19,7 @@ state() {
 	# With the bridge an interface belongs to: the names of veths say nothing.
 	ip -o link | sed -E 's/^[0-9]+: ([^:@]+)[^ ]* .* (master [^ ]+) .*/\1 \2/; s/^[0-9]+: ([^:@ ]+)[:@].*/\1/' | sort
 	section "routes"
-	ip -4 route show table all | sed -E 's/ (expires|metric) [0-9a-z]+//g' | sort
+	ip -4 route show table all | sed -E 's/ (expires|metric) [0-9a-z]+| linkdown\b//g' | sort
 	section "nftables and iptables"
 	# Each line with the table it is in.
 	nft list ruleset 2>/dev/null | sed -E 's/counter packets [0-9]+ bytes [0-9]+/counter/; s/ # handle [0-9]+//' |
