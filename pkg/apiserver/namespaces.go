@@ -22,6 +22,11 @@ func initialNamespaces() []string {
 	return []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease}
 }
 
+// immortalNamespaces cannot be deleted.
+func immortalNamespaces() []string {
+	return []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic}
+}
+
 // makeNamespaces tries until all of them exist: at first the server may not
 // answer itself yet.
 func makeNamespaces(client kubernetes.Interface) genericapiserver.PostStartHookFunc {

@@ -15,7 +15,7 @@ import (
 // later release adds is noticed.
 func TestNothingIsLostBetweenTheGroups(t *testing.T) {
 	fill := randfill.New().NilChance(0).NumElements(1, 2).MaxDepth(12).Funcs(
-		func(m *metav1.FieldsV1, _ randfill.Continue) { m.Raw = []byte("{}") })
+		func(m *metav1.FieldsV1, _ randfill.Continue) { m.SetRawString("{}") })
 	for range 20 {
 		in := &corev1.Event{}
 		fill.Fill(in)
