@@ -131,6 +131,10 @@ func endInstance(ctx context.Context, c config.Config, grace time.Duration, all 
 
 func endContainers(ctx context.Context, c config.Config, grace time.Duration, all bool, log *zap.Logger) (err error) {
 	address, err := findContainerd(ctx, c)
+	if err != nil && ranNothing(c) {
+		log.Warn("containerd was not asked: no pod has been run, and images imported into it stay", zap.Error(err))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -160,6 +164,17 @@ func endContainers(ctx context.Context, c config.Config, grace time.Duration, al
 		}
 	}
 	return r.RemoveInstance(ctx, all)
+}
+
+// ranNothing says whether no pod of this instance has left anything on the
+// machine, so that containerd can have no container of it: every container's
+// pod has both directories for as long as it exists.
+func ranNothing(c config.Config) bool {
+	empty := func(dir string) bool {
+		entries, err := os.ReadDir(dir)
+		return errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0
+	}
+	return empty(c.PodsDir()) && empty(sandboxesDir(c))
 }
 
 // signalAll sends SIGTERM to what runs and waits until it has ended, or grace

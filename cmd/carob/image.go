@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"text/tabwriter"
@@ -96,7 +95,7 @@ func (a *app) importImages(ctx context.Context, r *ctrd.Runtime, files []string)
 }
 
 func (a *app) importImage(ctx context.Context, r *ctrd.Runtime, name string) error {
-	var in io.Reader = a.In
+	in := a.In
 	if name != "-" {
 		f, err := os.Open(name) //nolint:gosec // the user names the file
 		if err != nil {

@@ -155,19 +155,16 @@ type runner interface {
 // loop makes a component of a runner: it is ready when the runner says so, and
 // stopping it ends the runner's context and waits for its end.
 func (i *instance) loop(name string, needs []string, make func(context.Context) (runner, error)) component.Component {
-	var cancel context.CancelFunc
-	done := closedChannel()
+	run, cancel := context.WithCancel(context.Background())
+	ended := newEnd()
 	return component.Component{
 		Name: name, Needs: needs,
 		Start: func(ctx context.Context, fail func(error)) error {
 			r, err := make(ctx)
 			if err != nil {
+				ended.set(err)
 				return err
 			}
-			var run context.Context
-			run, cancel = context.WithCancel(context.WithoutCancel(ctx))
-			ended := newEnd()
-			done = ended.done
 			go func() {
 				ended.set(r.Run(run))
 				if run.Err() == nil {
@@ -184,11 +181,9 @@ func (i *instance) loop(name string, needs []string, make func(context.Context) 
 			}
 		},
 		Stop: func(ctx context.Context) error {
-			if cancel != nil {
-				cancel()
-			}
+			cancel()
 			select {
-			case <-done:
+			case <-ended.done:
 				return nil
 			case <-ctx.Done():
 				return fmt.Errorf("it did not end: %w", ctx.Err())
@@ -217,12 +212,6 @@ func (e *end) cause() error {
 		return e.err
 	}
 	return errEnded
-}
-
-func closedChannel() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
 }
 
 func (i *instance) startCertificates(context.Context, func(error)) error {
