@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/carob-project/carob/e2e/harness"
 )
@@ -127,7 +128,13 @@ func TestImages(t *testing.T) {
 		t.Errorf("an image in use was removed: %v\n%s", err, out)
 	}
 	c.K(t, "delete", "pod", "sleeper", "--timeout=60s")
-	c.Must(t, "image", "remove", harness.Image)
+	// Without a grace period the object goes first, its containers follow.
+	harness.Eventually(t, 20*time.Second, func() string {
+		if out, err := c.Run("image", "remove", harness.Image); err != nil {
+			return out
+		}
+		return ""
+	})
 	if out := c.Must(t, "image", "list"); strings.Contains(out, "busybox") {
 		t.Errorf("it is still there:\n%s", out)
 	}
