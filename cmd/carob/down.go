@@ -18,6 +18,7 @@ import (
 	"github.com/carob-project/carob/pkg/config"
 	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/logging"
+	"github.com/carob-project/carob/pkg/pipekeeper"
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/volume"
 )
@@ -120,6 +121,7 @@ func nothingThere(c config.Config) bool {
 func endInstance(ctx context.Context, c config.Config, grace time.Duration, all bool, log *zap.Logger) error {
 	var errs []error
 	errs = append(errs, endContainers(ctx, c, grace, all, log))
+	errs = append(errs, pipekeeper.New(c.KeeperSocket()).Quit(ctx))
 	network, err := cni.New(networkOptions(c, log.Named("network")))
 	if err != nil {
 		return errors.Join(append(errs, err)...)

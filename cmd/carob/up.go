@@ -26,6 +26,7 @@ import (
 	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/etcd"
 	"github.com/carob-project/carob/pkg/logging"
+	"github.com/carob-project/carob/pkg/pipekeeper"
 	"github.com/carob-project/carob/pkg/pki"
 	"github.com/carob-project/carob/pkg/podlog"
 	"github.com/carob-project/carob/pkg/scheduler/loop"
@@ -127,6 +128,7 @@ type instance struct {
 	runtime      *ctrd.Runtime
 	network      *cni.Network
 	logs         *logstore.Store
+	keeper       *pipekeeper.Client
 }
 
 // components are the parts of the process and what each of them needs.
@@ -275,13 +277,17 @@ func (i *instance) startLogs(ctx context.Context, _ func(error)) error {
 	if err != nil {
 		return err
 	}
-	i.logs = logstore.New(copiers, i.config.PodsDir(), sandboxesDir(i.config))
+	i.keeper = pipekeeper.New(i.config.KeeperSocket())
+	i.logs = logstore.New(logstore.Options{
+		Copiers: copiers, Keeper: i.keeper, PodsDir: i.config.PodsDir(), SandboxesDir: sandboxesDir(i.config), Log: i.log.Named("log"),
+	})
 	return i.logs.Recover(ctx)
 }
 
 func (i *instance) stopLogs(context.Context) error {
 	if i.logs != nil {
 		i.logs.Close()
+		i.keeper.Close()
 	}
 	return nil
 }

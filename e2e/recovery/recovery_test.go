@@ -186,3 +186,34 @@ func TestAKilledContainerIsRestarted(t *testing.T) {
 		t.Errorf("previous log: %q", logs)
 	}
 }
+
+func TestLastWordsWhileCarobIsAway(t *testing.T) {
+	c := harness.Started(t)
+	out := filepath.Join(c.Dir, "go")
+	if err := os.MkdirAll(out, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.Apply(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: brief}\nspec: {restartPolicy: Never, terminationGracePeriodSeconds: 0, containers: [{name: a, image: 'busybox:1.35', command: [sh, -c, 'echo first; until [ -e /go/now ]; do usleep 10000; done; echo last words; exit 3'], volumeMounts: [{name: go, mountPath: /go}]}], volumes: [{name: go, hostPath: {path: "+out+"}}]}\n")
+	c.WaitReady(t, "brief")
+	pid := strings.Fields(look(t, c, "brief").pids)[0]
+	c.Kill(t)
+	if err := os.WriteFile(filepath.Join(out, "now"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, 10*time.Second, func() string {
+		if state, err := os.ReadFile("/proc/" + pid + "/stat"); err == nil && !strings.Contains(string(state), ") Z") {
+			return "the container still runs"
+		}
+		return ""
+	})
+	c.Up(t)
+	harness.Eventually(t, 20*time.Second, func() string {
+		if got := c.Get(t, "pod", "brief", "{.status.phase} {.status.containerStatuses[0].state.terminated.exitCode} {.status.containerStatuses[0].restartCount}"); got != "Failed 3 0" {
+			return got
+		}
+		return ""
+	})
+	if logs := c.K(t, "logs", "brief"); logs != "first\nlast words\n" {
+		t.Errorf("log: %q", logs)
+	}
+}

@@ -29,6 +29,9 @@ func (c Config) PodsDir() string { return filepath.Join(c.DataDir, "pods") }
 // AgentSocket is where the API server reaches this machine's agent.
 func (c Config) AgentSocket() string { return filepath.Join(c.RunDir, "agent.sock") }
 
+// KeeperSocket is where the process that keeps log pipes open answers.
+func (c Config) KeeperSocket() string { return filepath.Join(c.RunDir, "keeper.sock") }
+
 // PIDFile holds the process ID of the running carob.
 func (c Config) PIDFile() string { return filepath.Join(c.RunDir, "carob.pid") }
 

@@ -24,11 +24,30 @@ import (
 	"github.com/carob-project/carob/pkg/podlog"
 )
 
+// Keeper has pipes open for as long as they may hold something, also while no
+// carob runs; *pipekeeper.Client is one.
+type Keeper interface {
+	Keep(ctx context.Context, path string) error
+	Drop(ctx context.Context, path string) error
+}
+
+// Options say what a Store works with.
+type Options struct {
+	Copiers *podlog.Copiers
+	// Keeper may be nil: then what a container writes last is lost where it
+	// ends while no carob runs.
+	Keeper Keeper
+	// PodsDir holds the logs, in <uid>/logs.
+	PodsDir string
+	// SandboxesDir holds the pipes, in <uid>/io.
+	SandboxesDir string
+	// Log may be nil.
+	Log *zap.Logger
+}
+
 // Store implements agent.Logs and reads logs back for the node's log endpoint.
 type Store struct {
-	copiers *podlog.Copiers
-	podsDir string
-	pipeDir string
+	o Options
 
 	mu   sync.Mutex
 	open map[key]*entry
@@ -60,18 +79,20 @@ var complete = func() chan struct{} {
 	return c
 }()
 
-// New returns a Store that writes to podsDir/<uid>/logs and makes pipes in
-// sandboxesDir/<uid>/io.
-func New(copiers *podlog.Copiers, podsDir, sandboxesDir string) *Store {
-	return &Store{copiers: copiers, podsDir: podsDir, pipeDir: sandboxesDir, open: map[key]*entry{}}
+// New returns a Store.
+func New(o Options) *Store {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	return &Store{o: o, open: map[key]*entry{}}
 }
 
 func (s *Store) path(k key) string {
-	return podlog.Path(filepath.Join(s.podsDir, string(k.uid)), k.container, k.number)
+	return podlog.Path(filepath.Join(s.o.PodsDir, string(k.uid)), k.container, k.number)
 }
 
 func (s *Store) pipes(k key) string {
-	return filepath.Join(s.pipeDir, string(k.uid), ioDir, k.container, strconv.Itoa(k.number))
+	return filepath.Join(s.o.SandboxesDir, string(k.uid), ioDir, k.container, strconv.Itoa(k.number))
 }
 
 // Open implements agent.Logs.
@@ -89,8 +110,9 @@ func (s *Store) begin(ctx context.Context, k key, fields ...zap.Field) (stdout, 
 	if err != nil {
 		return "", "", fmt.Errorf("log pipes: %w", err)
 	}
+	s.keep(ctx, k, stdout, stderr)
 	// The copying outlives the call; Finish or Close end it.
-	c, err := s.copiers.Start(context.WithoutCancel(ctx), podlog.Attempt{
+	c, err := s.o.Copiers.Start(context.WithoutCancel(ctx), podlog.Attempt{
 		Stdout: stdout, Stderr: stderr, Path: s.path(k),
 		Fields: append(fields, zap.String("uid", string(k.uid)), zap.String("container", k.container)),
 	})
@@ -115,8 +137,35 @@ func (s *Store) finish(ctx context.Context, k key) error {
 			e.copier.Close()
 		}
 		close(e.done)
+		s.drop(ctx, e.stdout, e.stderr)
 	}
 	return errors.Join(err, os.RemoveAll(s.pipes(k)))
+}
+
+// keep hands the pipes to the keeper. Without one the container still runs and
+// its log is still written, so that this is no reason to fail.
+func (s *Store) keep(ctx context.Context, k key, pipes ...string) {
+	if s.o.Keeper == nil {
+		return
+	}
+	for _, p := range pipes {
+		if err := s.o.Keeper.Keep(ctx, p); err != nil {
+			s.o.Log.Warn("log pipe is not kept open beyond the end of carob",
+				zap.String("uid", string(k.uid)), zap.String("container", k.container), zap.Error(err))
+		}
+	}
+}
+
+func (s *Store) drop(ctx context.Context, pipes ...string) {
+	if s.o.Keeper == nil {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	for _, p := range pipes {
+		if err := s.o.Keeper.Drop(ctx, p); err != nil {
+			s.o.Log.Warn("log pipe is still kept open", zap.String("pipe", p), zap.Error(err))
+		}
+	}
 }
 
 // Remove implements agent.Logs.
@@ -126,7 +175,7 @@ func (s *Store) Remove(ctx context.Context, k agent.LogKey) error {
 
 // Close stops copying; what is in the pipes stays there for the next Store.
 func (s *Store) Close() {
-	s.copiers.Close()
+	s.o.Copiers.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, e := range s.open {
@@ -157,7 +206,7 @@ func (s *Store) ReadLog(ctx context.Context, ref pod.Ref, container string, numb
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, statErr := os.Stat(filepath.Join(s.podsDir, string(ref.UID))); statErr == nil {
+	if _, statErr := os.Stat(filepath.Join(s.o.PodsDir, string(ref.UID))); statErr == nil {
 		return nil
 	}
 	return fmt.Errorf("log of container %s, attempt %d: %w", container, number, pod.ErrNotFound)

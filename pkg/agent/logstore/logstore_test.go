@@ -27,7 +27,7 @@ func newStore(t *testing.T, dir string) *logstore.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := logstore.New(c, filepath.Join(dir, "pods"), filepath.Join(dir, "sandboxes"))
+	s := logstore.New(logstore.Options{Copiers: c, PodsDir: filepath.Join(dir, "pods"), SandboxesDir: filepath.Join(dir, "sandboxes")})
 	t.Cleanup(s.Close)
 	return s
 }

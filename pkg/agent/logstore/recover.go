@@ -19,13 +19,13 @@ const ioDir = "io"
 // is called before anything may clear up after a container that ended unseen:
 // while nobody reads its pipes, its last words would be lost with them.
 func (s *Store) Recover(ctx context.Context) error {
-	dirs, err := filepath.Glob(filepath.Join(s.pipeDir, "*", ioDir, "*", "*"))
+	dirs, err := filepath.Glob(filepath.Join(s.o.SandboxesDir, "*", ioDir, "*", "*"))
 	if err != nil {
 		return fmt.Errorf("listing log pipes: %w", err)
 	}
 	var errs []error
 	for _, d := range dirs {
-		if k, ok := parse(s.pipeDir, d); ok {
+		if k, ok := parse(s.o.SandboxesDir, d); ok {
 			_, _, err := s.begin(ctx, k)
 			errs = append(errs, err)
 		}
