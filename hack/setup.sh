@@ -20,7 +20,17 @@ need busybox-static test -x /bin/busybox
 need iproute2 command -v ip
 need curl command -v curl
 [ "${CAROB_SETUP_TESTS:-1}" = 1 ] && need kubernetes-client command -v kubectl
-[ -z "$want" ] && exit 0
+
+# The tests also run the kubectl that Debian ships, whichever is on PATH.
+old_kubectl() {
+	dir=$(cd "$(dirname "$0")/.." && pwd)/.cache/tools/kubectl-debian
+	[ "${CAROB_SETUP_TESTS:-1}" = 1 ] && [ ! -x "$dir/usr/bin/kubectl" ] || return 0
+	command -v apt-get >/dev/null || { say "no apt-get: the tests lack Debian's kubectl"; return 0; }
+	mkdir -p "$dir"
+	(cd "$dir" && { apt-get download -qq kubernetes-client >/dev/null 2>&1 || { apt-get update -qq && apt-get download -qq kubernetes-client >/dev/null; }; } &&
+		dpkg -x kubernetes-client_*.deb . && rm -f kubernetes-client_*.deb)
+}
+[ -z "$want" ] && { old_kubectl; exit 0; }
 
 if [ "$(id -u)" != 0 ]; then
 	say "missing:$want"
@@ -41,3 +51,4 @@ export DEBIAN_FRONTEND=noninteractive
 # shellcheck disable=SC2086 # a list of packages
 apt-get install -y -qq --no-install-recommends $want >/dev/null 2>&1 ||
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $want >/dev/null; }
+old_kubectl

@@ -27,7 +27,8 @@ func TestVerbsOfBothClients(t *testing.T) {
 		name string
 		run  func(args ...string) (string, error)
 	}
-	for _, k := range []client{{"built in", c.Run}, {"kubectl", c.Kubectl}} {
+	debian := func(args ...string) (string, error) { return c.DebianKubectl(t, args...) }
+	for _, k := range []client{{"built in", c.Run}, {"kubectl", c.Kubectl}, {"Debian's kubectl", debian}} {
 		t.Run(k.name, func(t *testing.T) {
 			must := func(want string, args ...string) {
 				t.Helper()

@@ -258,6 +258,16 @@ func (c *Carob) KubectlInput(stdin string, args ...string) (string, error) {
 	if kubectl == "" {
 		kubectl = "kubectl"
 	}
+	return c.runKubectl(kubectl, stdin, args...)
+}
+
+// DebianKubectl is Kubectl with the one that Debian ships, an old one.
+func (c *Carob) DebianKubectl(t testing.TB, args ...string) (string, error) {
+	t.Helper()
+	return c.runKubectl(filepath.Join(Root(t), ".cache", "tools", "kubectl-debian", "usr", "bin", "kubectl"), "", args...)
+}
+
+func (c *Carob) runKubectl(kubectl, stdin string, args ...string) (string, error) {
 	return run(stdin, kubectl, append([]string{"--kubeconfig", filepath.Join(c.DataDir, "admin.kubeconfig")}, args...)...)
 }
 

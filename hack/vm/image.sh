@@ -1,0 +1,105 @@
+#!/bin/bash
+# Makes what a test VM boots from, in the directory OUT: vmlinuz, initrd and
+# disk.img, an ext4 root with carob, containerd, runc, CNI plugins and a few
+# tools. Everything comes from this machine and from one Debian kernel package,
+# which is unpacked and not installed.
+# CAROB_BIN names the carob to take, PATH which containerd and runc.
+set -euo pipefail
+out=$(mkdir -p "${1:?usage: image.sh OUT}" && cd "$1" && pwd)
+cd "$(dirname "$0")/../.."
+export PATH=$PATH:/usr/sbin:/sbin CGO_ENABLED=0
+say() { printf 'vm image: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+need() { command -v "$1" >/dev/null || die "no $1: apt-get install --no-install-recommends $2"; }
+need qemu-system-x86_64 qemu-system-x86
+need mkfs.ext4 e2fsprogs
+need busybox busybox-static
+need bash bash
+need ps procps
+need ip iproute2
+carob=${CAROB_BIN:-bin/carob}
+[ -x "$carob" ] || die "no $carob: make build"
+
+# The kernel and modprobe, unpacked once.
+pkg=$out/packages
+if [ ! -e "$pkg/done" ]; then
+	rm -rf "$pkg" && mkdir -p "$pkg"
+	kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/{print $2; exit}')
+	[ -n "$kernel" ] || die "apt knows no linux-image-cloud-amd64: apt-get update"
+	say "fetching $kernel"
+	# apt drops its rights for downloads, and may not write here.
+	(cd "$pkg" && apt-get download -qq -o APT::Sandbox::User=root "$kernel" kmod)
+	for deb in "$pkg"/*.deb; do dpkg-deb -x "$deb" "$pkg/root" && rm "$deb"; done
+	# kmod goes by the name it is called by; the package's links are absolute.
+	for name in depmod modprobe; do ln -s root/bin/kmod "$pkg/$name"; done
+	"$pkg/depmod" -b "$pkg/root" "$(ls "$pkg/root/lib/modules")"
+	touch "$pkg/done"
+fi
+version=$(ls "$pkg/root/lib/modules")
+cp "$pkg/root/boot/vmlinuz-$version" "$out/vmlinuz"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# The initrd loads the disk's driver and hands over to the disk.
+initrd=$work/initrd
+mkdir -p "$initrd"/{bin,dev,proc,mnt,modules}
+cp "$(command -v busybox)" "$initrd/bin/busybox"
+n=10
+for m in virtio_mmio virtio_blk; do
+	for ko in $("$pkg/modprobe" -d "$pkg/root" -S "$version" --show-depends $m | awk '$1=="insmod"{print $2}'); do
+		n=$((n + 1))
+		compgen -G "$initrd/modules/*-${ko##*/}" >/dev/null || cp "$ko" "$initrd/modules/$n-${ko##*/}"
+	done
+done
+install -m 0755 hack/vm/initrd-init "$initrd/init"
+(cd "$initrd" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$out/initrd"
+
+# The root file system.
+root=$work/root
+mkdir -p "$root"/{lib,lib64,usr/bin,usr/lib/cni,etc/ssl/certs,dev,proc,sys,run,tmp,root,var/log,var/lib}
+for d in bin sbin usr/sbin; do ln -s /usr/bin "$root/$d"; done
+# add FILE...: a program, under its own name below /usr/bin, and its libraries.
+add() {
+	local file lib
+	for file in "$@"; do
+		file=$(command -v "$file") || die "no $file on PATH: make setup"
+		cp -L "$file" "$root/usr/bin/"
+		libs "$file"
+	done
+}
+libs() {
+	# A static program has none.
+	ldd "$1" 2>/dev/null | grep -oE '/[^ ]+' | while read -r lib; do
+		[ -e "$root$lib" ] || install -D -m 0755 "$lib" "$root$lib"
+	done || true
+}
+add bash ps ip nft iptables containerd containerd-shim-runc-v2 runc ctr
+plugins=
+for d in /opt/cni/bin /usr/lib/cni /usr/libexec/cni; do [ -x $d/bridge ] && plugins=$d; done
+[ -n "$plugins" ] || die "no CNI plugins: make setup"
+for p in bridge host-local loopback portmap; do cp "$plugins/$p" "$root/usr/lib/cni/" && libs "$plugins/$p"; done
+# iptables finds its extensions by directory.
+cp -r --parents /usr/lib/x86_64-linux-gnu/xtables "$root/" 2>/dev/null || true
+cp "$pkg/root/bin/kmod" "$root/usr/bin/" && libs "$pkg/root/bin/kmod"
+ln -s kmod "$root/usr/bin/modprobe"
+# busybox is what is not there in earnest.
+cp "$(command -v busybox)" "$root/usr/bin/busybox"
+for applet in init $(busybox --list); do [ -e "$root/usr/bin/$applet" ] || ln -s busybox "$root/usr/bin/$applet"; done
+cp -r "$pkg/root/lib/modules" "$root/lib/"
+cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/" 2>/dev/null || true
+printf 'root:x:0:0:root:/root:/bin/sh\n' >"$root/etc/passwd"
+printf 'root:x:0:\n' >"$root/etc/group"
+printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
+cp hack/vm/inittab "$root/etc/"
+install -m 0755 hack/vm/rc hack/vm/rc-shutdown hack/machine-state.sh "$root/etc/"
+cp "$carob" "$root/usr/bin/carob"
+go build -o "$root/usr/bin/guest" ./hack/vm/guest
+go run ./hack/demoimage -o "$root/root/image.tar"
+cp -r manifests "$root/root/"
+
+rm -f "$out/disk.img"
+truncate -s 3G "$out/disk.img"
+mkfs.ext4 -q -E root_owner=0:0 -d "$root" "$out/disk.img"
+say "$(du -h "$out/disk.img" | cut -f1) on disk, kernel $version, $("$carob" version 2>/dev/null | head -1), $(containerd --version | cut -d' ' -f3)"
