@@ -19,6 +19,7 @@ if ! $carob get --raw /readyz >/dev/null 2>&1; then
 	$carob check || die "the lines marked FAIL say what to do"
 	[ -e $data ] || { install -d -m 0700 $data && touch $mark; }
 	say "2. carob up (in the background; its log is $log)"
+	: >$log
 	setsid $carob up >$log 2>&1 </dev/null &
 	pid=$!
 	# tail ends with carob, or when the line it waits for has come.
