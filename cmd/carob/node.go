@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/carob-project/carob/pkg/agent"
@@ -66,11 +67,14 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 	if err != nil {
 		return nil, err
 	}
-	volumes, err := newVolumes(c, client, log)
+	var node *agent.Agent
+	// Volumes are only asked for by the agent, so it is there by then.
+	allocatable := func() corev1.ResourceList { return node.Allocatable() }
+	volumes, err := newVolumes(c, client, allocatable, log)
 	if err != nil {
 		return nil, err
 	}
-	return agent.New(agent.Options{
+	node, err = agent.New(agent.Options{
 		Client: client, NodeName: c.NodeName, NodeIPs: nodeIPs(c.Listen),
 		Runtime: runtime, View: runtime, Images: runtime, ImageLister: runtime,
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
@@ -84,6 +88,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		Machine: nodestatus.Machine{DataDir: c.DataDir}, AgentVersion: version.Kubernetes(),
 		SocketPath: c.AgentSocket(), Log: log.Named("agent"),
 	})
+	return node, err
 }
 
 // nodeIPs returns the addresses of this machine that others would use: that of

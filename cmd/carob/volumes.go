@@ -14,10 +14,12 @@ import (
 	"github.com/carob-project/carob/pkg/volume"
 )
 
-// newVolumes returns the volumes of this machine. client may be nil where they
-// are only removed.
-func newVolumes(c config.Config, client kubernetes.Interface, log *zap.Logger) (*volume.Manager, error) {
-	return volume.New(volume.Options{PodsDir: c.PodsDir(), Objects: objects{client}, Log: log.Named("volume")})
+// newVolumes returns the volumes of this machine. client and allocatable may be
+// nil where they are only removed.
+func newVolumes(c config.Config, client kubernetes.Interface, allocatable func() corev1.ResourceList, log *zap.Logger) (*volume.Manager, error) {
+	return volume.New(volume.Options{
+		PodsDir: c.PodsDir(), Objects: objects{client}, Allocatable: allocatable, Log: log.Named("volume"),
+	})
 }
 
 // objects reads what volumes are made of from the API.

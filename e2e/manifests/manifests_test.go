@@ -28,6 +28,7 @@ var checks = map[string]func(*testing.T, applied){
 	"init-containers.yaml":   initContainers,
 	"shared-volume.yaml":     sharedVolume,
 	"configuration.yaml":     configuration,
+	"variables.yaml":         variables,
 	"limits.yaml":            limits,
 	"host-port.yaml":         hostPort,
 	"run-to-completion.yaml": runToCompletion,
@@ -156,6 +157,13 @@ func sharedVolume(t *testing.T, a applied) {
 
 func configuration(t *testing.T, a applied) {
 	a.logs(t, "configuration", "main", "greeting: good morning\n", "password: 9 characters, mode 400\n", `labels: tier="demo"`, "memory: 32 MiB\n")
+}
+
+func variables(t *testing.T, a applied) {
+	a.WaitReady(t, "variables")
+	ip := a.Get(t, "pod", "variables", "{.status.podIP}")
+	a.logs(t, "variables", "main", "colours: blue and green\n", "the code has 4 digits, the tier is demo\n",
+		"limits: 250 thousandths of a CPU, 32 MiB\n", "url: http://"+ip+":8080/\n", "written: done\n")
 }
 
 func limits(t *testing.T, a applied) {

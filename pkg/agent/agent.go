@@ -269,3 +269,11 @@ func (a *Agent) allWorkers() []*worker {
 	}
 	return out
 }
+
+// Allocatable returns what pods may use of the node, nil until it is known.
+// The caller must not change it.
+func (a *Agent) Allocatable() corev1.ResourceList {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.allocatable
+}

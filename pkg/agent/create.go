@@ -20,8 +20,16 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 		Sandbox: *o.Sandbox, NodeMemory: w.a.memory.Load(),
 	}
 	w.tellPresent(p, s.Container, s.Image)
-	var err error
-	if args.Mounts, err = w.a.o.Volumes.Mounts(ctx, p, s.Container, s.Number); err != nil {
+	env, err := w.environment(ctx, p, s.Container, o)
+	if err != nil {
+		return err
+	}
+	args.Env = env
+	mounted, err := pod.WithSubPaths(p, s.Container, env)
+	if err != nil {
+		return err
+	}
+	if args.Mounts, err = w.a.o.Volumes.Mounts(ctx, mounted, s.Container, s.Number); err != nil {
 		return fmt.Errorf("mounts: %w", err)
 	}
 	k := LogKey{Pod: w.ref, Container: s.Container, Number: s.Number}

@@ -56,4 +56,5 @@ const (
 	reasonCreated       = "Created"
 	reasonStarted       = "Started"
 	reasonKilling       = "Killing"
+	reasonInvalidNames  = "InvalidEnvironmentVariableNames"
 )

@@ -6,18 +6,16 @@ import "slices"
 func containerRules(p string, init bool) []Rule {
 	return slices.Concat(
 		each(Honoured, p, "name", "image", "command", "args", "workingDir"),
-		[]Rule{honoured(p+".env[].name", ""), honoured(p+".env[].value", "$(NAME) of an earlier variable is expanded")},
+		envRules(p),
 		each(Honoured, p+".ports[]", "name", "containerPort", "protocol", "hostPort", "hostIP"),
 		each(Honoured, p+".volumeMounts[]", "name", "mountPath", "readOnly", "subPath"),
+		[]Rule{honoured(p+".volumeMounts[].subPathExpr", "$(NAME) of a variable is expanded")},
 		each(Honoured, p, "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy"),
 		containerResourceRules(p+".resources"),
 		containerLifeRules(p, init),
 		[]Rule{
-			refused(p+".env[].valueFrom", "write the value, or mount its object as a volume"),
-			refused(p+".envFrom", "list the variables in env"),
 			only(p+".volumeMounts[].mountPropagation", "mounts do not propagate", "None"),
 			only(p+".volumeMounts[].recursiveReadOnly", "readOnly covers the mount itself", "Disabled"),
-			refused(p+".volumeMounts[].subPathExpr", "use subPath"),
 			refused(p+".volumeMounts[].bindMountOptions", "leave it out"),
 			refused(p+".volumeDevices", "mount a directory with volumeMounts"),
 			only(p+".stdin", "there is no attach; standard input is empty", "false"),
@@ -25,6 +23,30 @@ func containerRules(p string, init bool) []Rule {
 			only(p+".tty", "there is no terminal", "false"),
 		},
 		containerSecurityRules(p+".securityContext."),
+	)
+}
+
+// envRules are about a container's variables.
+func envRules(p string) []Rule {
+	from := p + ".env[].valueFrom"
+	return slices.Concat(
+		[]Rule{
+			honoured(p+".env[].name", ""),
+			honoured(p+".env[].value", "$(NAME) of an earlier variable is expanded"),
+			honoured(from+".fieldRef.apiVersion", "only v1, as in Kubernetes"),
+			honoured(from+".fieldRef.fieldPath", "metadata.name, .namespace, .uid, metadata.labels['key'], "+
+				"metadata.annotations['key'], spec.nodeName, spec.serviceAccountName, status.hostIP, .hostIPs, "+
+				".podIP, .podIPs"),
+		},
+		resourceRefRules(from+".resourceFieldRef"),
+		each(Honoured, from+".configMapKeyRef", "name", "key", "optional"),
+		each(Honoured, from+".secretKeyRef", "name", "key", "optional"),
+		[]Rule{
+			refused(from+".fileKeyRef", "let the command read the file"),
+			honoured(p+".envFrom[].prefix", ""),
+		},
+		each(Honoured, p+".envFrom[].configMapRef", "name", "optional"),
+		each(Honoured, p+".envFrom[].secretRef", "name", "optional"),
 	)
 }
 

@@ -64,13 +64,19 @@ func downwardRules(p string) []Rule {
 			honoured(p+".fieldRef.apiVersion", "only v1, as in Kubernetes"),
 			honoured(p+".fieldRef.fieldPath", "metadata.name, .namespace, .uid, .labels, .annotations, "+
 				"metadata.labels['key'], metadata.annotations['key']"),
-			honoured(p+".resourceFieldRef.containerName", ""),
-			only(p+".resourceFieldRef.resource", "only cpu and memory are counted and limited",
-				"limits.cpu", "limits.memory", "requests.cpu", "requests.memory").
-				later("*.ephemeral-storage", "limits.hugepages-*", "requests.hugepages-*"),
-			honoured(p+".resourceFieldRef.divisor", ""),
 		},
+		resourceRefRules(p+".resourceFieldRef"),
 	)
+}
+
+func resourceRefRules(p string) []Rule {
+	return []Rule{
+		honoured(p+".containerName", ""),
+		only(p+".resource", "only cpu and memory are counted and limited",
+			"limits.cpu", "limits.memory", "requests.cpu", "requests.memory").
+			later("*.ephemeral-storage", "limits.hugepages-*", "requests.hugepages-*"),
+		honoured(p+".divisor", "the result is rounded up; a limit that is not set is the node's allocatable"),
+	}
 }
 
 // foreignVolumeRules are about storage systems.

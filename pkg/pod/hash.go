@@ -19,6 +19,7 @@ type hashed struct {
 	Args       []string      `json:"args,omitempty"`
 	WorkingDir string        `json:"workingDir,omitempty"`
 	Env        []EnvVar      `json:"env,omitempty"`
+	EnvFrom    []string      `json:"envFrom,omitempty"`
 	Mounts     []hashedMount `json:"mounts,omitempty"`
 	CPURequest int64         `json:"cpuRequest,omitempty"`
 	CPULimit   int64         `json:"cpuLimit,omitempty"`
@@ -30,6 +31,37 @@ type hashedMount struct {
 	Path     string `json:"path"`
 	SubPath  string `json:"subPath,omitempty"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+
+	SubPathExpr string `json:"subPathExpr,omitempty"`
+}
+
+// hashedEnvFrom names where variables come from; their values do not count, as
+// a changed ConfigMap restarts nothing.
+func hashedEnvFrom(c *corev1.Container) []string {
+	var out []string
+	for _, f := range c.EnvFrom {
+		switch {
+		case f.ConfigMapRef != nil:
+			out = append(out, f.Prefix+"=configMap/"+f.ConfigMapRef.Name)
+		case f.SecretRef != nil:
+			out = append(out, f.Prefix+"=secret/"+f.SecretRef.Name)
+		}
+	}
+	for _, e := range c.Env {
+		switch from := e.ValueFrom; {
+		case from == nil:
+		case from.FieldRef != nil:
+			out = append(out, e.Name+"=field/"+from.FieldRef.FieldPath)
+		case from.ResourceFieldRef != nil:
+			r := from.ResourceFieldRef
+			out = append(out, e.Name+"=resource/"+r.ContainerName+"/"+r.Resource+"/"+r.Divisor.String())
+		case from.ConfigMapKeyRef != nil:
+			out = append(out, e.Name+"=configMap/"+from.ConfigMapKeyRef.Name+"/"+from.ConfigMapKeyRef.Key)
+		case from.SecretKeyRef != nil:
+			out = append(out, e.Name+"=secret/"+from.SecretKeyRef.Name+"/"+from.SecretKeyRef.Key)
+		}
+	}
+	return out
 }
 
 // SpecHash identifies what a container's spec asks of its process. An attempt
@@ -45,8 +77,11 @@ func SpecHash(c *corev1.Container) string {
 	for _, e := range c.Env {
 		h.Env = append(h.Env, EnvVar{Name: e.Name, Value: e.Value})
 	}
+	h.EnvFrom = hashedEnvFrom(c)
 	for _, m := range c.VolumeMounts {
-		h.Mounts = append(h.Mounts, hashedMount{Name: m.Name, Path: m.MountPath, SubPath: m.SubPath, ReadOnly: m.ReadOnly})
+		h.Mounts = append(h.Mounts, hashedMount{
+			Name: m.Name, Path: m.MountPath, SubPath: m.SubPath, SubPathExpr: m.SubPathExpr, ReadOnly: m.ReadOnly,
+		})
 	}
 	b, err := json.Marshal(h)
 	if err != nil {

@@ -55,24 +55,6 @@ func FuzzExpand(f *testing.F) {
 	})
 }
 
-func TestEnvFor(t *testing.T) {
-	c := &corev1.Container{Env: []corev1.EnvVar{
-		{Name: "A", Value: "1"}, {Name: "B", Value: "$(A)-$(C)"}, {Name: "C", Value: "3"}, {Name: "A", Value: "$(A)$(C)"},
-	}}
-	got, err := pod.EnvFor(nil, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []pod.EnvVar{{Name: "A", Value: "13"}, {Name: "B", Value: "1-$(C)"}, {Name: "C", Value: "3"}}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
-	c.Env = []corev1.EnvVar{{Name: "X", ValueFrom: &corev1.EnvVarSource{}}}
-	if _, err := pod.EnvFor(nil, c); !errors.Is(err, pod.ErrConfig) {
-		t.Errorf("valueFrom: %v", err)
-	}
-}
-
 func TestRequest(t *testing.T) {
 	p := podtest.NewPod(corev1.RestartPolicyAlways, "a")
 	p.Spec.InitContainers = podtest.NewPod("", "i").Spec.Containers
@@ -82,6 +64,7 @@ func TestRequest(t *testing.T) {
 	got, err := pod.Request(p, pod.RequestArgs{
 		Container: "a", Number: 2, Streak: 1, Sandbox: pod.Sandbox{ShmPath: "/shm"},
 		Mounts: []pod.Mount{{HostPath: "/h"}}, Stdout: "/out", Stderr: "/err", NodeMemory: 1 << 30,
+		Env: []pod.EnvVar{{Name: "N", Value: "5"}},
 	})
 	if err != nil {
 		t.Fatal(err)

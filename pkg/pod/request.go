@@ -17,6 +17,8 @@ type RequestArgs struct {
 	Mounts []Mount
 	// Stdout and Stderr are paths of FIFOs.
 	Stdout, Stderr string
+	// Env are the container's variables, as EnvFor gave them.
+	Env []EnvVar
 	// NodeMemory is the node's memory in bytes.
 	NodeMemory int64
 }
@@ -29,14 +31,10 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 	if c == nil {
 		return CreateRequest{}, fmt.Errorf("%w: no container %q in the pod", ErrConfig, a.Container)
 	}
-	env, err := EnvFor(p, c)
-	if err != nil {
-		return CreateRequest{}, err
-	}
 	return CreateRequest{
 		Pod: RefOf(p), Container: c.Name, Init: init, Number: a.Number, Streak: a.Streak,
 		SpecHash: SpecHash(c), ImageName: c.Image,
-		Command: expandAll(c.Command, env), Args: expandAll(c.Args, env), WorkingDir: c.WorkingDir, Env: env,
+		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
 		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: Hostname(p),
 		Resources: ResourcesFor(c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
 		Stdout: a.Stdout, Stderr: a.Stderr,

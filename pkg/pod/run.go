@@ -76,6 +76,9 @@ func (pl *planner) bringUp(u *unit) {
 		pl.fetch(u)
 		return
 	}
+	if needsPodIP(u.c) && (!pl.whole || !pl.o.Sandbox.Attached) {
+		return
+	}
 	if pl.whole && pl.o.VolumesReady && !pl.inFlight(StepRemoveVolumes) && !pl.vanishing() {
 		pl.add(Step{Kind: StepCreateContainer, Container: u.c.Name, Image: u.c.Image, Number: n.number, Streak: n.streak})
 	}

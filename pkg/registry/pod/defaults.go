@@ -69,6 +69,11 @@ func defaultContainer(c *corev1.Container) {
 	for i := range c.Ports {
 		setDefault(&c.Ports[i].Protocol, corev1.ProtocolTCP)
 	}
+	for i := range c.Env {
+		if from := c.Env[i].ValueFrom; from != nil && from.FieldRef != nil {
+			setDefault(&from.FieldRef.APIVersion, "v1")
+		}
+	}
 	roundUp(c.Resources.Limits)
 	roundUp(c.Resources.Requests)
 	for name, limit := range c.Resources.Limits {

@@ -50,6 +50,7 @@ func validateContainer(c *corev1.Container, volumes sets.Set[string], path *fiel
 		corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	errs = append(errs, validatePorts(c.Ports, path.Child("ports"))...)
 	errs = append(errs, validateEnv(c.Env, path.Child("env"))...)
+	errs = append(errs, validateEnvFrom(c.EnvFrom, path.Child("envFrom"))...)
 	errs = append(errs, validateMounts(c.VolumeMounts, volumes, path.Child("volumeMounts"))...)
 	return append(errs, validateResources(&c.Resources, path.Child("resources"))...)
 }
@@ -105,19 +106,6 @@ func validateHostPorts(ports []corev1.ContainerPort, seen sets.Set[string], path
 	return errs
 }
 
-func validateEnv(env []corev1.EnvVar, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for i, e := range env {
-		name := path.Index(i).Child("name")
-		if e.Name == "" {
-			errs = append(errs, field.Required(name, ""))
-			continue
-		}
-		errs = append(errs, invalid(name, e.Name, validation.IsRelaxedEnvVarName(e.Name))...)
-	}
-	return errs
-}
-
 func validateMounts(mounts []corev1.VolumeMount, volumes sets.Set[string], path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	paths := sets.New[string]()
@@ -138,6 +126,13 @@ func validateMounts(mounts []corev1.VolumeMount, volumes sets.Set[string], path 
 		paths.Insert(m.MountPath)
 		if m.SubPath != "" {
 			errs = append(errs, validateDescendingPath(at.Child("subPath"), m.SubPath)...)
+		}
+		if m.SubPathExpr != "" {
+			if m.SubPath != "" {
+				errs = append(errs, field.Invalid(at.Child("subPathExpr"), m.SubPathExpr,
+					"subPathExpr and subPath are mutually exclusive"))
+			}
+			errs = append(errs, validateDescendingPath(at.Child("subPathExpr"), m.SubPathExpr)...)
 		}
 	}
 	return errs

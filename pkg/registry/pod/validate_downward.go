@@ -27,7 +27,7 @@ func validateDownward(items []corev1.DownwardAPIVolumeFile, at *field.Path) fiel
 			errs = append(errs, field.Invalid(at, "resource",
 				"fieldRef and resourceFieldRef can not be specified simultaneously"))
 		case item.FieldRef != nil:
-			errs = append(errs, validateFieldRef(item.FieldRef, at.Child("fieldRef"))...)
+			errs = append(errs, validateFieldRef(item.FieldRef, downwardFields(), at.Child("fieldRef"))...)
 		case item.ResourceFieldRef != nil:
 			errs = append(errs, validateResourceRef(item.ResourceFieldRef, at.Child("resourceFieldRef"))...)
 		default:
@@ -37,7 +37,9 @@ func validateDownward(items []corev1.DownwardAPIVolumeFile, at *field.Path) fiel
 	return errs
 }
 
-func validateFieldRef(ref *corev1.ObjectFieldSelector, at *field.Path) field.ErrorList {
+// validateFieldRef checks a reference to one of the known fields, or to a single
+// label or annotation.
+func validateFieldRef(ref *corev1.ObjectFieldSelector, known []string, at *field.Path) field.ErrorList {
 	errs := oneOf(at.Child("apiVersion"), ref.APIVersion, "v1")
 	at = at.Child("fieldPath")
 	if ref.FieldPath == "" {
@@ -45,7 +47,7 @@ func validateFieldRef(ref *corev1.ObjectFieldSelector, at *field.Path) field.Err
 	}
 	name, key, ok := splitSubscript(ref.FieldPath)
 	if !ok {
-		return append(errs, oneOf(at, ref.FieldPath, downwardFields()...)...)
+		return append(errs, oneOf(at, ref.FieldPath, known...)...)
 	}
 	switch name {
 	case "metadata.annotations":
@@ -70,7 +72,13 @@ func splitSubscript(fieldPath string) (name, key string, ok bool) {
 }
 
 func validateResourceRef(ref *corev1.ResourceFieldSelector, at *field.Path) field.ErrorList {
-	errs := required(at.Child("containerName"), ref.ContainerName)
+	return append(required(at.Child("containerName"), ref.ContainerName), validateResourceName(ref, at)...)
+}
+
+// validateResourceName checks all but the container, which need not be named
+// where it is clear.
+func validateResourceName(ref *corev1.ResourceFieldSelector, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
 	kind, resource, _ := strings.Cut(ref.Resource, ".")
 	switch {
 	case ref.Resource == "":

@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// environment resolves the variables of a container, and tells of names that
+// had to be left out.
+func (w *worker) environment(ctx context.Context, p *corev1.Pod, container string, o pod.Observed) ([]pod.EnvVar, error) {
+	c, _ := pod.FindContainer(p, container)
+	if c == nil {
+		return nil, fmt.Errorf("no container %q in the pod: %w", container, pod.ErrConfig)
+	}
+	src := pod.EnvSources{PodIPs: o.Sandbox.IPs, HostIPs: o.Node.HostIPs, Allocatable: w.a.Allocatable()}
+	if err := w.readSources(ctx, c, &src); err != nil {
+		return nil, err
+	}
+	env, err := pod.EnvFor(p, c, src)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range env.Skipped {
+		w.warning(p, container, reasonInvalidNames,
+			"Keys [%s] from the EnvFrom %s %s/%s were skipped since they are considered invalid environment variable names.",
+			strings.Join(s.Names, ", "), s.Kind, p.Namespace, s.Name)
+	}
+	return env.Vars, nil
+}
+
+// readSources reads the objects that a container's variables come from. One
+// that does not exist is left out: whether that matters is not decided here.
+func (w *worker) readSources(ctx context.Context, c *corev1.Container, src *pod.EnvSources) error {
+	configMaps, secrets := pod.EnvRefs(c)
+	client := w.a.o.Client.CoreV1()
+	src.ConfigMaps = make(map[string]*corev1.ConfigMap, len(configMaps))
+	for _, name := range configMaps {
+		obj, err := client.ConfigMaps(w.ref.Namespace).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading configmap %q: %w", name, err)
+		}
+		src.ConfigMaps[name] = obj
+	}
+	src.Secrets = make(map[string]*corev1.Secret, len(secrets))
+	for _, name := range secrets {
+		obj, err := client.Secrets(w.ref.Namespace).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading secret %q: %w", name, err)
+		}
+		src.Secrets[name] = obj
+	}
+	return nil
+}
