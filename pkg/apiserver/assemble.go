@@ -72,7 +72,11 @@ func (s *Server) assemble(o Options, listener net.Listener) error {
 	if err != nil {
 		return err
 	}
-	return install(s.generic, types, all)
+	if err := install(s.generic, types, all); err != nil {
+		return err
+	}
+	serveOpenAPI(s.generic, c)
+	return nil
 }
 
 // limit turns off what costs memory or time and has no use here.
@@ -92,6 +96,7 @@ func document(c *genericapiserver.Config, types *schemes) {
 	c.OpenAPIConfig.Info.Title = "carob"
 	c.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, namer)
 	c.OpenAPIV3Config.Info.Title = "carob"
+	c.SkipOpenAPIInstallation = true // serveOpenAPI does
 }
 
 // secure sets who is believed and what they may do.

@@ -99,10 +99,13 @@ func (s *Server) ClientConfig(user string, groups ...string) (*rest.Config, erro
 		return nil, fmt.Errorf("apiserver: client %s: %w", user, err)
 	}
 	return &rest.Config{
-		Host:            s.host,
-		UserAgent:       "carob/" + user,
-		QPS:             -1,
-		TLSClientConfig: rest.TLSClientConfig{CAData: s.pki.CA(), CertData: pair.Cert, KeyData: pair.Key},
+		Host:      s.host,
+		UserAgent: "carob/" + user,
+		QPS:       -1,
+		// On the same machine a compressor and a decompressor for every watch
+		// would only cost memory.
+		DisableCompression: true,
+		TLSClientConfig:    rest.TLSClientConfig{CAData: s.pki.CA(), CertData: pair.Cert, KeyData: pair.Key},
 		ContentConfig: rest.ContentConfig{
 			ContentType:        "application/vnd.kubernetes.protobuf",
 			AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json",
