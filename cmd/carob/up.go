@@ -25,6 +25,7 @@ import (
 	"github.com/carob-project/carob/pkg/controller/manager"
 	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/etcd"
+	"github.com/carob-project/carob/pkg/footprint"
 	"github.com/carob-project/carob/pkg/logging"
 	"github.com/carob-project/carob/pkg/pipekeeper"
 	"github.com/carob-project/carob/pkg/pki"
@@ -76,6 +77,7 @@ func (a *app) up(c config.Config) error {
 		return fmt.Errorf("data-dir: %w", err)
 	}
 	began := time.Now()
+	go footprint.Keep(ctx, log.Named("footprint"))
 	i := &instance{config: c, log: log}
 	return component.Run(ctx, i.components(), a.reportReady(), func() { a.reportUp(c, time.Since(began)) })
 }
