@@ -29,6 +29,7 @@ var checks = map[string]func(*testing.T, applied){
 	"shared-volume.yaml":     sharedVolume,
 	"configuration.yaml":     configuration,
 	"variables.yaml":         variables,
+	"security.yaml":          security,
 	"limits.yaml":            limits,
 	"host-port.yaml":         hostPort,
 	"run-to-completion.yaml": runToCompletion,
@@ -164,6 +165,13 @@ func variables(t *testing.T, a applied) {
 	ip := a.Get(t, "pod", "variables", "{.status.podIP}")
 	a.logs(t, "variables", "main", "colours: blue and green\n", "the code has 4 digits, the tier is demo\n",
 		"limits: 250 thousandths of a CPU, 32 MiB\n", "url: http://"+ip+":8080/\n", "written: done\n")
+}
+
+func security(t *testing.T, a applied) {
+	a.WaitReady(t, "security")
+	a.logs(t, "security", "main", "user 1000, group 3000, groups 3000 2000 4000\n", "CapEff:\t0000000000000000\n",
+		"CapBnd:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n", "the root is read-only\n",
+		"the file belongs to group 2000\n", "keepalive: 123\n")
 }
 
 func limits(t *testing.T, a applied) {

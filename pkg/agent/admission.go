@@ -16,6 +16,9 @@ import (
 // returns why not, or nil. The scheduler asks the same beforehand; a pod whose
 // nodeName was set by its author has not been asked.
 func Admit(p *corev1.Pod, admitted []*corev1.Pod, allocatable corev1.ResourceList) *pod.Eviction {
+	if why := pod.ForbiddenSysctl(p); why != "" {
+		return rejected("SysctlForbidden", why)
+	}
 	if ev := admitResources(p, admitted, allocatable); ev != nil {
 		return ev
 	}

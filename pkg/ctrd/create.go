@@ -50,7 +50,7 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 	if err := checkPaths(req); err != nil {
 		return "", err
 	}
-	record, err := r.record(id, req, img)
+	record, err := r.record(ctx, id, req, img)
 	if err != nil {
 		return "", err
 	}
@@ -105,7 +105,7 @@ func checkPaths(req pod.CreateRequest) error {
 var errNoPipe = errors.New("is not a named pipe")
 
 // record is the container as containerd stores it.
-func (r *Runtime) record(id string, req pod.CreateRequest, img *imageInfo) (containers.Container, error) {
+func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, img *imageInfo) (containers.Container, error) {
 	cgroup, systemd := cgroupsPath(req.Sandbox.CgroupParent, id)
 	if req.OOMScoreAdj < r.host.minOOM {
 		r.clampOnce.Do(func() {
@@ -113,7 +113,18 @@ func (r *Runtime) record(id string, req pod.CreateRequest, img *imageInfo) (cont
 				zap.Int("wanted", req.OOMScoreAdj), zap.Int("lowest", r.host.minOOM))
 		})
 	}
-	spec, err := buildSpec(specInput{id: id, req: req, image: img.config, user: img.user, host: r.host, cgroup: cgroup})
+	in := specInput{id: id, req: req, image: img.config, host: r.host, cgroup: cgroup}
+	err := pod.CheckNonRoot(&req, img.config.User)
+	if err == nil {
+		in.user, err = r.userFor(ctx, img, &req.Security)
+	}
+	if err == nil && req.Security.SeccompProfile != "" {
+		in.seccomp, err = localProfile(r.opts.SeccompDir, req.Security.SeccompProfile)
+	}
+	if err != nil {
+		return containers.Container{}, err
+	}
+	spec, err := buildSpec(in)
 	if err != nil {
 		return containers.Container{}, err
 	}
@@ -127,7 +138,7 @@ func (r *Runtime) record(id string, req pod.CreateRequest, img *imageInfo) (cont
 	}
 	return containers.Container{
 		ID:          id,
-		Labels:      attemptLabels(r.opts.Instance, r.host.bootID, req, img.Image, cgroup),
+		Labels:      attemptLabels(r.opts.Instance, r.host.bootID, req, img.Image, in.user, cgroup),
 		Image:       img.Name,
 		Runtime:     info,
 		Spec:        packed,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/containerd/cgroups/v3"
+	capability "github.com/containerd/containerd/v2/pkg/cap"
 	"github.com/containerd/containerd/v2/pkg/seccomp"
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,9 @@ type host struct {
 	swap bool
 	// minOOM is the lowest oom_score_adj that a container can be given.
 	minOOM int
+	// capabilities are those that this process, and so a containerd beside
+	// it, can hand on; nil where they cannot be read.
+	capabilities []string
 }
 
 func thisHost() host {
@@ -33,6 +37,9 @@ func thisHost() host {
 	}
 	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
 		h.bootID = strings.TrimSpace(string(b))
+	}
+	if names, err := capability.Current(); err == nil {
+		h.capabilities = names
 	}
 	h.swap = swapAccounting(h.cgroupV2)
 	if !hasSysResource() {

@@ -34,6 +34,8 @@ type imageInfo struct {
 	snapshotter string
 	// user is the image's USER, resolved with its own /etc/passwd.
 	user specs.User
+	// users are others that pods asked for, as specs.User by name.
+	users sync.Map
 }
 
 // imageCache holds what is known about images by normalised name. Events of
@@ -182,7 +184,7 @@ func (r *Runtime) readImage(ctx context.Context, named reference.Named, stored i
 			return nil, fmt.Errorf("unpack: %w", err)
 		}
 	}
-	if info.user, err = r.resolveUser(ctx, info); err != nil {
+	if info.user, err = r.resolveUser(ctx, info, userName(info.config.User, &pod.Security{})); err != nil {
 		return nil, err
 	}
 	return info, nil
@@ -261,9 +263,9 @@ func readJSON(ctx context.Context, store content.Provider, desc ocispec.Descript
 	return nil
 }
 
-// resolveUser finds the IDs of the image's USER in the image's own files,
-// through a view of it that exists for this moment only.
-func (r *Runtime) resolveUser(ctx context.Context, info *imageInfo) (specs.User, error) {
+// resolveUser finds the IDs of a user in the image's own files, through a view
+// of it that exists for this moment only.
+func (r *Runtime) resolveUser(ctx context.Context, info *imageInfo, name string) (specs.User, error) {
 	ctx, done, err := r.lease(ctx)
 	if err != nil {
 		return specs.User{}, err
@@ -280,10 +282,6 @@ func (r *Runtime) resolveUser(ctx context.Context, info *imageInfo) (specs.User,
 		// The lease's end makes it garbage anyhow.
 		_ = sn.Remove(undo, key)
 	}()
-	name := info.config.User
-	if name == "" {
-		name = "0"
-	}
 	who, _, _ := strings.Cut(name, ":")
 	s := &specs.Spec{Root: &specs.Root{}, Process: &specs.Process{}, Linux: &specs.Linux{}}
 	c := &containers.Container{Snapshotter: info.snapshotter, SnapshotKey: key}

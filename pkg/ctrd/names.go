@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/distribution/reference"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
@@ -25,6 +27,7 @@ const (
 	labelAttempt   = labelPrefix + "attempt"
 	labelStreak    = labelPrefix + "streak"
 	labelSpecHash  = labelPrefix + "spec-hash"
+	labelUser      = labelPrefix + "user"
 	labelImage     = labelPrefix + "image"
 	labelImageID   = labelPrefix + "image-id"
 	labelCgroup    = labelPrefix + "cgroup"
@@ -66,7 +69,7 @@ func ContainerID(uid types.UID, container string, number int) string {
 func validID(s string) bool { return len(s) <= maxIDLength && idForm.MatchString(s) }
 
 // attemptLabels are the labels a container record is born with.
-func attemptLabels(instance, boot string, r pod.CreateRequest, img pod.Image, cgroup string) map[string]string {
+func attemptLabels(instance, boot string, r pod.CreateRequest, img pod.Image, user specs.User, cgroup string) map[string]string {
 	l := map[string]string{
 		labelInstance:  instance,
 		labelBoot:      boot,
@@ -80,6 +83,7 @@ func attemptLabels(instance, boot string, r pod.CreateRequest, img pod.Image, cg
 		labelSpecHash:  r.SpecHash,
 		labelImage:     r.ImageName,
 		labelImageID:   img.ID,
+		labelUser:      userLabel(user),
 		labelCgroup:    cgroup,
 		labelStdout:    r.Stdout,
 		labelStderr:    r.Stderr,
@@ -111,7 +115,33 @@ func attemptFromLabels(id string, l map[string]string) (a pod.Attempt, ok bool) 
 		SpecHash:  l[labelSpecHash],
 		ImageName: l[labelImage],
 		ImageID:   l[labelImageID],
+		User:      userFromLabel(l[labelUser]),
 	}, true
+}
+
+// userLabel writes the IDs of a user, the main group and the others behind it.
+func userLabel(u specs.User) string {
+	ids := []string{fmt.Sprint(u.UID), fmt.Sprint(u.GID)}
+	for _, g := range u.AdditionalGids {
+		ids = append(ids, fmt.Sprint(g))
+	}
+	return strings.Join(ids, ":")
+}
+
+// userFromLabel reads back what userLabel wrote; nil where it is not that.
+func userFromLabel(label string) *pod.User {
+	var ids []int64
+	for part := range strings.SplitSeq(label, ":") {
+		id, err := strconv.ParseUint(part, 10, 32)
+		if err != nil {
+			return nil
+		}
+		ids = append(ids, int64(id))
+	}
+	if len(ids) < 2 {
+		return nil
+	}
+	return &pod.User{UID: ids[0], GID: ids[1], Groups: ids[2:]}
 }
 
 // normalize brings a reference into containerd's form: with registry, with

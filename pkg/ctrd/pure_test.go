@@ -63,12 +63,13 @@ func TestLabelsRoundTrip(t *testing.T) {
 		Pod: pod.Ref{UID: "u", Namespace: "n", Name: "p"}, Container: "c", Init: true, Number: 3, Streak: 2,
 		SpecHash: "h", ImageName: "busybox",
 	}
-	got, ok := attemptFromLabels("id", attemptLabels("inst", "boot", r, pod.Image{ID: "iid"}, "/cg"))
+	got, ok := attemptFromLabels("id", attemptLabels("inst", "boot", r, pod.Image{ID: "iid"}, specs.User{UID: 5, GID: 6, AdditionalGids: []uint32{6, 7}}, "/cg"))
 	want := pod.Attempt{
 		Pod: r.Pod, Container: "c", Init: true, Number: 3, Streak: 2, ID: "id",
 		SpecHash: "h", ImageName: "busybox", ImageID: "iid",
+		User: &pod.User{UID: 5, GID: 6, Groups: []int64{6, 7}},
 	}
-	if !ok || got != want {
+	if !ok || !cmp.Equal(got, want) {
 		t.Errorf("got %+v, %v", got, ok)
 	}
 	if _, ok := attemptFromLabels("id", nil); ok {
@@ -240,7 +241,7 @@ func TestCgroupPaths(t *testing.T) {
 
 func TestObserve(t *testing.T) {
 	labels := func(more ...string) map[string]string {
-		l := attemptLabels("i", "boot", pod.CreateRequest{Pod: pod.Ref{UID: "u"}, Container: "c"}, pod.Image{}, "")
+		l := attemptLabels("i", "boot", pod.CreateRequest{Pod: pod.Ref{UID: "u"}, Container: "c"}, pod.Image{}, specs.User{}, "")
 		for i := 0; i < len(more); i += 2 {
 			l[more[i]] = more[i+1]
 		}

@@ -48,6 +48,8 @@ type Options struct {
 	// StateDir is the state directory of a containerd that Launch started,
 	// from where exits are read that no containerd saw; empty: none.
 	StateDir string
+	// SeccompDir holds the seccomp profiles that pods may name.
+	SeccompDir string
 	// ImagesOnly is for commands beside a running carob: it neither watches
 	// nor records exits; only the methods about images, Ping, Version and
 	// RemoveInstance work.

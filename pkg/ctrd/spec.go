@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/oci"
@@ -27,6 +26,8 @@ type specInput struct {
 	user   specs.User
 	host   host
 	cgroup string
+	// seccomp is the profile that the request names, if it names one.
+	seccomp *specs.LinuxSeccomp
 }
 
 // buildSpec makes the OCI spec of an attempt. It reads nothing but its input
@@ -58,16 +59,14 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 	s.Process.Env = processEnv(in.image.Env, in.req)
 	s.Process.User = in.user
 	s.Process.Rlimits = nil
-	// Kubernetes' allowPrivilegeEscalation is true where nothing is said.
-	s.Process.NoNewPrivileges = false
 	oom := max(in.req.OOMScoreAdj, in.host.minOOM)
 	s.Process.OOMScoreAdj = &oom
 	s.Linux.CgroupsPath = in.cgroup
 	s.Linux.Namespaces = linuxNamespaces(in.req.Sandbox.Namespaces, in.host.cgroupV2)
 	setResources(s.Linux.Resources, in.req.Resources, in.host.swap)
 	s.Mounts = specMounts(s.Mounts, in.req)
-	if in.host.seccomp {
-		s.Linux.Seccomp = seccomp.DefaultProfile(s)
+	if err := secure(s, in); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

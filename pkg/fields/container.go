@@ -78,19 +78,27 @@ func containerLifeRules(p string, init bool) []Rule {
 }
 
 func containerSecurityRules(p string) []Rule {
-	const asImage = "containers run as the user their image names"
+	return append(sharedSecurityRules(p),
+		honoured(p+"privileged", ""),
+		honoured(p+"readOnlyRootFilesystem", ""),
+		honoured(p+"allowPrivilegeEscalation", ""),
+		only(p+"procMount", "/proc is masked as usual; Unmasked needs a user namespace", "Default"),
+		honoured(p+"capabilities.add", "one that the node itself lacks fails the container"),
+		honoured(p+"capabilities.drop", ""),
+	)
+}
+
+// sharedSecurityRules are about what both a pod and a container can say.
+func sharedSecurityRules(p string) []Rule {
 	return []Rule{
-		refused(p+"runAsUser", asImage),
-		refused(p+"runAsGroup", asImage),
-		only(p+"runAsNonRoot", asImage, "false"),
-		only(p+"privileged", "containers have the default capabilities and devices", "false"),
-		only(p+"readOnlyRootFilesystem", "the root file system is writable", "false"),
-		only(p+"allowPrivilegeEscalation", "processes may gain privileges, Kubernetes' default", "true"),
-		only(p+"procMount", "/proc is masked as usual", "Default"),
-		refusedUnlessEmpty(p+"capabilities", "containers have the default capabilities"),
-		refusedUnlessEmpty(p+"seccompProfile", ownSeccomp),
-		refusedUnlessEmpty(p+"appArmorProfile", "leave it out"),
-		refusedUnlessEmpty(p+"seLinuxOptions", "leave it out"),
+		honoured(p+"runAsUser", ""),
+		honoured(p+"runAsGroup", ""),
+		honoured(p+"runAsNonRoot", ""),
+		honoured(p+"seccompProfile.type", "without it RuntimeDefault holds; privileged containers have none"),
+		honoured(p+"seccompProfile.localhostProfile", "relative to <data-dir>/seccomp"),
+		only(p+"appArmorProfile.type", "no AppArmor profiles are loaded; leave it out", "Unconfined"),
+		refused(p+"appArmorProfile.localhostProfile", "no AppArmor profiles are loaded; leave it out"),
+		refusedUnlessEmpty(p+"seLinuxOptions", "SELinux labels are not set; leave it out"),
 		refusedUnlessEmpty(p+"windowsOptions", "carob runs Linux containers"),
 	}
 }

@@ -123,26 +123,17 @@ func podNamespaceRules() []Rule {
 	}
 }
 
-const ownSeccomp = "containers get the runtime's default profile; leave it out"
-
 func podSecurityRules() []Rule {
 	const p = "spec.securityContext."
-	const asImage = "containers run as the user their image names"
-	return []Rule{
-		refused(p+"runAsUser", asImage),
-		refused(p+"runAsGroup", asImage),
-		only(p+"runAsNonRoot", asImage, "false"),
-		refused(p+"supplementalGroups", asImage),
-		refused(p+"supplementalGroupsPolicy", asImage),
-		refused(p+"fsGroup", "volumes keep the owner they have"),
-		refused(p+"fsGroupChangePolicy", "volumes keep the owner they have"),
-		refused(p+"sysctls", "set them on the node"),
-		refusedUnlessEmpty(p+"seccompProfile", ownSeccomp),
-		refusedUnlessEmpty(p+"appArmorProfile", "leave it out"),
-		refusedUnlessEmpty(p+"seLinuxOptions", "leave it out"),
-		refused(p+"seLinuxChangePolicy", "leave it out"),
-		refusedUnlessEmpty(p+"windowsOptions", "carob runs Linux containers"),
-	}
+	return append(sharedSecurityRules(p),
+		honoured(p+"supplementalGroups", ""),
+		honoured(p+"supplementalGroupsPolicy", ""),
+		honoured(p+"fsGroup", "of all volumes but hostPath"),
+		honoured(p+"fsGroupChangePolicy", "both values do the same, as carob's volumes are made with their group"),
+		honoured(p+"sysctls[].name", "a pod with one that is not safe fails with SysctlForbidden"),
+		honoured(p+"sysctls[].value", ""),
+		refused(p+"seLinuxChangePolicy", "SELinux labels are not set; leave it out"),
+	)
 }
 
 func podSchedulingRules() []Rule {

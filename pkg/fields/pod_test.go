@@ -147,12 +147,12 @@ func TestEmptyObjectsThatAskForNothing(t *testing.T) {
 	spec.Volumes = []corev1.Volume{{VolumeSource: corev1.VolumeSource{
 		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{},
 	}}}
-	spec.SecurityContext.RunAsUser = ptr.To[int64](0)
+	spec.SecurityContext.SELinuxChangePolicy = ptr.To(corev1.SELinuxChangePolicyMountOption)
 	var got []string
 	for _, e := range Pod().Refuse(spec, field.NewPath("spec")) {
 		got = append(got, e.Field)
 	}
-	want := []string{"spec.volumes[0].persistentVolumeClaim", "spec.securityContext.runAsUser"}
+	want := []string{"spec.volumes[0].persistentVolumeClaim", "spec.securityContext.seLinuxChangePolicy"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

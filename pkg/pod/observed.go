@@ -150,9 +150,17 @@ type Attempt struct {
 	StartedAt time.Time
 	// Exit is set where State is AttemptExited.
 	Exit *Exit
+	// User is whom the attempt runs as; nil where that is not known.
+	User *User
 	// PID is the init process in the host's PID namespace while the attempt
 	// is created or running, else 0.
 	PID int
+}
+
+// User is the user of a process, with all its groups.
+type User struct {
+	UID, GID int64
+	Groups   []int64
 }
 
 // Exit is how an attempt ended.

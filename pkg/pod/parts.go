@@ -145,6 +145,7 @@ type CreateRequest struct {
 	// OOMScoreAdj is what the process should have; the runtime clamps it to
 	// what it may set.
 	OOMScoreAdj int
+	Security    Security
 }
 
 // EnvVar is a name and its final value.

@@ -37,7 +37,7 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
 		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: Hostname(p),
 		Resources: ResourcesFor(c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
-		Stdout: a.Stdout, Stderr: a.Stderr,
+		Stdout: a.Stdout, Stderr: a.Stderr, Security: SecurityFor(p, c),
 	}, nil
 }
 

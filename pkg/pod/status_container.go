@@ -2,6 +2,7 @@ package pod
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -98,6 +99,11 @@ func identify(s *corev1.ContainerStatus, a *Attempt) {
 	s.ImageID = a.ImageID
 	if a.ID != "" {
 		s.ContainerID = idScheme + a.ID
+	}
+	if a.User != nil && a.State != AttemptCreated {
+		s.User = &corev1.ContainerUser{Linux: &corev1.LinuxContainerUser{
+			UID: a.User.UID, GID: a.User.GID, SupplementalGroups: slices.Clone(a.User.Groups),
+		}}
 	}
 	if a.ImageName != "" {
 		s.Image = fullImageName(a.ImageName)

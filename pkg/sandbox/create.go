@@ -42,7 +42,7 @@ func (m *Manager) Create(ctx context.Context, p *corev1.Pod) (*pod.Sandbox, erro
 	}
 	begin := time.Now()
 	r = m.plan(p)
-	if err := m.make(ctx, r, m.opts.Resources(p)); err != nil {
+	if err := m.make(ctx, r, p); err != nil {
 		undo, cancel := undoContext(ctx)
 		defer cancel()
 		if uerr := m.remove(undo, p.UID); uerr != nil {
@@ -67,7 +67,7 @@ func (m *Manager) plan(p *corev1.Pod) *record {
 }
 
 // make carries a planned record out.
-func (m *Manager) make(ctx context.Context, r *record, res pod.Resources) error {
+func (m *Manager) make(ctx context.Context, r *record, p *corev1.Pod) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (m *Manager) make(ctx context.Context, r *record, res pod.Resources) error 
 	if err := m.write(r); err != nil {
 		return err
 	}
-	pins, err := makeNamespaces(dir, r.Hostname)
+	pins, err := makeNamespaces(dir, r.Hostname, pod.Sysctls(p))
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (m *Manager) make(ctx context.Context, r *record, res pod.Resources) error 
 	if err := mountShm(dir); err != nil {
 		return err
 	}
-	if err := m.opts.Cgroups.EnsurePod(ctx, r.Cgroup, res); err != nil {
+	if err := m.opts.Cgroups.EnsurePod(ctx, r.Cgroup, m.opts.Resources(p)); err != nil {
 		return err
 	}
 	r.State = stateWhole

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carob-project/carob/pkg/cni"
+	"github.com/carob-project/carob/pkg/pod"
 )
 
 // The files in a sandbox's directory.
@@ -28,9 +29,9 @@ func namespaceFiles() []string { return []string{netFile, ipcFile, utsFile} }
 // shmSize is the size of /dev/shm that Kubernetes gives a pod.
 const shmSize = 64 << 20
 
-// makeNamespaces makes the namespaces, with their hostname and loopback device,
-// and pins them in dir. It returns their identities.
-func makeNamespaces(dir, hostname string) (map[string]string, error) {
+// makeNamespaces makes the namespaces, with their hostname, kernel settings and
+// loopback device, and pins them in dir. It returns their identities.
+func makeNamespaces(dir, hostname string, sysctls []pod.Sysctl) (map[string]string, error) {
 	for _, name := range namespaceFiles() {
 		f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_RDONLY, 0o600)
 		if err != nil {
@@ -40,7 +41,7 @@ func makeNamespaces(dir, hostname string) (map[string]string, error) {
 			return nil, fmt.Errorf("make mount point: %w", err)
 		}
 	}
-	if err := onThrowawayThread(func() error { return unshareAndPin(dir, hostname) }); err != nil {
+	if err := onThrowawayThread(func() error { return unshareAndPin(dir, hostname, sysctls) }); err != nil {
 		return nil, err
 	}
 	pins := map[string]string{}
@@ -75,7 +76,7 @@ func onThrowawayThread(f func() error) error {
 }
 
 // unshareAndPin changes the namespaces of the calling thread.
-func unshareAndPin(dir, hostname string) error {
+func unshareAndPin(dir, hostname string, sysctls []pod.Sysctl) error {
 	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
 		return fmt.Errorf("make namespaces: %w", err)
 	}
@@ -83,6 +84,9 @@ func unshareAndPin(dir, hostname string) error {
 		return fmt.Errorf("set hostname %q: %w", hostname, err)
 	}
 	if err := loopbackUp(); err != nil {
+		return err
+	}
+	if err := setSysctls(sysctls); err != nil {
 		return err
 	}
 	for _, name := range namespaceFiles() {

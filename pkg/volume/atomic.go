@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -21,8 +22,12 @@ const (
 )
 
 // writePayload makes the content of the volume in dir, which exists, equal to p.
-// It writes nothing where it is so already. It may be interrupted anywhere.
-func writePayload(dir string, p payload, now time.Time) error {
+// It writes nothing where it is so already. It may be interrupted anywhere. With
+// a group everything belongs to it, and it may read every file.
+func writePayload(dir string, p payload, group int, now time.Time) error {
+	if group != noGroup {
+		p = p.readableByGroup()
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -32,9 +37,9 @@ func writePayload(dir string, p payload, now time.Time) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	same := current != "" && payloadEqual(root, current, p)
+	same := current != "" && payloadEqual(root, current, p, group)
 	if !same {
-		if current, err = writeVersion(root, p, now); err != nil {
+		if current, err = writeVersion(root, p, group, now); err != nil {
 			return written(err)
 		}
 	}
@@ -46,7 +51,7 @@ func writePayload(dir string, p payload, now time.Time) error {
 
 // payloadEqual says whether the version directory holds exactly p. What cannot
 // be read is not equal: it is then written anew.
-func payloadEqual(root *os.Root, version string, p payload) bool {
+func payloadEqual(root *os.Root, version string, p payload, group int) bool {
 	found := 0
 	err := fs.WalkDir(root.FS(), version, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -63,6 +68,9 @@ func payloadEqual(root *os.Root, version string, p payload) bool {
 		if info.Mode().Perm() != os.FileMode(want.mode).Perm() || info.Size() != int64(len(want.data)) {
 			return fs.ErrInvalid
 		}
+		if st, ok := info.Sys().(*syscall.Stat_t); group != noGroup && (!ok || int(st.Gid) != group) {
+			return fs.ErrInvalid
+		}
 		have, err := root.ReadFile(name)
 		if err != nil {
 			return err
@@ -77,7 +85,7 @@ func payloadEqual(root *os.Root, version string, p payload) bool {
 }
 
 // writeVersion writes p into a new directory and turns ..data to it.
-func writeVersion(root *os.Root, p payload, now time.Time) (_ string, err error) {
+func writeVersion(root *os.Root, p payload, group int, now time.Time) (_ string, err error) {
 	var version string
 	for {
 		version = now.UTC().Format(dataLayout)
@@ -96,11 +104,11 @@ func writeVersion(root *os.Root, p payload, now time.Time) (_ string, err error)
 			_ = root.RemoveAll(version)
 		}
 	}()
-	if err := root.Chmod(version, 0o755); err != nil {
+	if err := openVersionDir(root, version, group); err != nil {
 		return "", err
 	}
 	for name, f := range p {
-		if err := writeFile(root, version, name, f); err != nil {
+		if err := writeFile(root, version, name, f, group); err != nil {
 			return "", err
 		}
 	}
@@ -113,7 +121,7 @@ func writeVersion(root *os.Root, p payload, now time.Time) (_ string, err error)
 	return version, root.Rename(dataLinkNew, dataLink)
 }
 
-func writeFile(root *os.Root, version, name string, f file) (err error) {
+func writeFile(root *os.Root, version, name string, f file, group int) (err error) {
 	for i, c := range name {
 		if c != '/' {
 			continue
@@ -122,7 +130,7 @@ func writeFile(root *os.Root, version, name string, f file) (err error) {
 		if err := root.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := root.Chmod(dir, 0o755); err != nil {
+		if err := openVersionDir(root, dir, group); err != nil {
 			return err
 		}
 	}
@@ -134,7 +142,24 @@ func writeFile(root *os.Root, version, name string, f file) (err error) {
 	if _, err := w.Write(f.data); err != nil {
 		return err
 	}
+	if group != noGroup {
+		if err := w.Chown(-1, group); err != nil {
+			return err
+		}
+	}
 	return w.Chmod(os.FileMode(f.mode).Perm())
+}
+
+// openVersionDir lets everyone look into a directory of a version.
+func openVersionDir(root *os.Root, dir string, group int) error {
+	mode := fs.FileMode(0o755)
+	if group != noGroup {
+		if err := root.Chown(dir, -1, group); err != nil {
+			return err
+		}
+		mode |= fs.ModeSetgid
+	}
+	return root.Chmod(dir, mode)
 }
 
 // linkNames makes the names that containers see.

@@ -10,11 +10,25 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/carob-project/carob/pkg/pod"
 )
 
-// openDir makes a directory that everyone may write to. One that exists keeps
-// its mode, which is its users' to change.
-func openDir(dir string) error {
+// noGroup leaves the group of a volume's files as it is.
+const noGroup = -1
+
+// groupOf is the pod's fsGroup, or noGroup.
+func groupOf(p *corev1.Pod) int {
+	if g := pod.FSGroup(p); g != nil {
+		return int(*g)
+	}
+	return noGroup
+}
+
+// openDir makes a directory that everyone may write to; with a group, what is
+// made in it belongs to that group too. One that exists keeps its mode, which is
+// its users' to change.
+func openDir(dir string, group int) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -23,7 +37,14 @@ func openDir(dir string) error {
 	if err := os.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return written(err)
 	}
-	if err := os.Chmod(tmp, 0o777); err != nil { // #nosec G302 -- containers of any user write there
+	mode := fs.FileMode(0o777)
+	if group != noGroup {
+		if err := os.Chown(tmp, -1, group); err != nil {
+			return err
+		}
+		mode |= fs.ModeSetgid
+	}
+	if err := os.Chmod(tmp, mode); err != nil { // #nosec G302 -- containers of any user write there
 		return err
 	}
 	return os.Rename(tmp, dir)
@@ -32,9 +53,9 @@ func openDir(dir string) error {
 func prepareEmptyDir(dir string, p *corev1.Pod, s *corev1.EmptyDirVolumeSource) error {
 	switch s.Medium {
 	case corev1.StorageMediumDefault:
-		return openDir(dir)
+		return openDir(dir, groupOf(p))
 	case corev1.StorageMediumMemory:
-		return tmpfs(dir, fmt.Sprintf("mode=1777,size=%d", memoryDirSize(p, s)), 0)
+		return tmpfs(dir, fmt.Sprintf("%s,size=%d", memoryMode(groupOf(p)), memoryDirSize(p, s)), 0)
 	}
 	return unsupported(fmt.Sprintf("emptyDir medium %q", s.Medium))
 }
@@ -65,13 +86,22 @@ func memoryDirSize(p *corev1.Pod, s *corev1.EmptyDirVolumeSource) int64 {
 
 // secretDir makes a directory in memory whose pages are not swapped out, where
 // the kernel can promise that (6.4).
-func secretDir(dir string) error {
+func secretDir(dir string, group int) error {
 	const flags = unix.MS_NOSUID | unix.MS_NODEV
-	err := tmpfs(dir, "mode=1777,noswap", flags)
+	err := tmpfs(dir, memoryMode(group)+",noswap", flags)
 	if errors.Is(err, unix.EINVAL) {
-		err = tmpfs(dir, "mode=1777", flags)
+		err = tmpfs(dir, memoryMode(group), flags)
 	}
 	return err
+}
+
+// memoryMode are the mount options for a directory that everyone may write to,
+// and that hands its group, if there is one, to what is made in it.
+func memoryMode(group int) string {
+	if group == noGroup {
+		return "mode=1777"
+	}
+	return fmt.Sprintf("mode=3777,gid=%d", group)
 }
 
 // tmpfs mounts a file system in memory at dir, if none is there.

@@ -122,15 +122,16 @@ func (m *Manager) prepareVolume(ctx context.Context, p *corev1.Pod, v *corev1.Vo
 	if err != nil {
 		return err
 	}
+	group := groupOf(p)
 	if v.ConfigMap != nil {
-		err = openDir(dir)
+		err = openDir(dir, group)
 	} else {
-		err = secretDir(dir)
+		err = secretDir(dir, group)
 	}
 	if err != nil {
 		return err
 	}
-	return writePayload(dir, files, m.opts.Now())
+	return writePayload(dir, files, group, m.opts.Now())
 }
 
 // UIDs returns the pods of which there is something on the disk, those whose

@@ -72,6 +72,16 @@ func (p payload) check() error {
 	return nil
 }
 
+// readableByGroup returns the payload with files that their group may read.
+func (p payload) readableByGroup() payload {
+	out := make(payload, len(p))
+	for name, f := range p {
+		f.mode |= 0o440
+		out[name] = f
+	}
+	return out
+}
+
 // top returns the names that stand in the volume's own directory.
 func (p payload) top() map[string]struct{} {
 	names := map[string]struct{}{}

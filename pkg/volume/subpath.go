@@ -83,7 +83,8 @@ func makeBeneath(volume, sub string) error {
 			continue
 		}
 		if err == nil {
-			err = root.Chmod(dir, st.Mode().Perm())
+			// A set-group-ID bit hands the pod's fsGroup on.
+			err = root.Chmod(dir, st.Mode()&(fs.ModePerm|fs.ModeSetgid))
 		}
 		if err != nil {
 			return written(err)

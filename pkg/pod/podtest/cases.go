@@ -46,7 +46,7 @@ func (s *suite) create() {
 	want := pod.Attempt{
 		Pod: pod.RefOf(b.pod), Container: "c", Init: true, Number: 2, Streak: 2, ID: id,
 		SpecHash: "abc123", ImageName: s.Image, ImageID: a.ImageID, State: pod.AttemptCreated,
-		CreatedAt: a.CreatedAt, PID: a.PID,
+		CreatedAt: a.CreatedAt, PID: a.PID, User: a.User,
 	}
 	if a != want {
 		s.Errorf("listed\n %+v, want\n %+v", a, want)

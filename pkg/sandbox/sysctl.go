@@ -1,0 +1,59 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+// defaultSysctls let a container that does not run as root listen on any port
+// and send pings, as container runtimes have it. A kernel that does not take
+// one is left as it is.
+func defaultSysctls() []pod.Sysctl {
+	return []pod.Sysctl{
+		{Name: "net.ipv4.ip_unprivileged_port_start", Value: "0"},
+		{Name: "net.ipv4.ping_group_range", Value: "0 2147483647"},
+	}
+}
+
+// setSysctls sets the defaults and then what the pod asks for, in the namespaces
+// of the calling thread.
+func setSysctls(wanted []pod.Sysctl) error {
+	for _, s := range defaultSysctls() {
+		_ = setSysctl(s)
+	}
+	for _, s := range wanted {
+		if err := setSysctl(s); err != nil {
+			return fmt.Errorf("%w: sysctl %s: %w", pod.ErrConfig, s.Name, err)
+		}
+	}
+	return nil
+}
+
+func setSysctl(s pod.Sysctl) error {
+	name := strings.Map(func(r rune) rune {
+		switch r {
+		case '.':
+			return '/'
+		case '/':
+			return '.'
+		}
+		return r
+	}, s.Name)
+	// Only what a namespace holds for itself: nothing else may be reached.
+	if !strings.HasPrefix(name, "net/") && !strings.HasPrefix(name, "kernel/shm") || strings.Contains(name, "..") {
+		return fmt.Errorf("it is not of the pod's namespaces: %w", os.ErrPermission)
+	}
+	f, err := os.OpenFile(filepath.Join("/proc/sys", name), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(s.Value)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
