@@ -129,7 +129,7 @@ func (c *Child) start() (*process, error) {
 		// as a power cut. Shims are no children of it and stay.
 		Pdeathsig: unix.SIGKILL,
 	}
-	harvest(c.life, c.opts.State, c.log)
+	harvest(c.life, c.opts.State, c.opts.Socket, c.log)
 	p := &process{done: make(chan struct{})}
 	started := make(chan error)
 	go func() {

@@ -45,23 +45,26 @@ func (r *Runtime) CleanUp(ctx context.Context) error {
 	return nil
 }
 
-// halfMade: nothing of it ever ran.
+// halfMade: nothing of it ever ran. Its process, if it got one, was killed
+// while it waited for its start, by whoever undid its making. Any other exit
+// without the record of a start is one of a process that did run.
 func halfMade(a pod.Attempt) bool {
-	return a.State == pod.AttemptExited && a.Exit.Lost && a.StartedAt.IsZero()
+	if a.State != pod.AttemptExited || !a.StartedAt.IsZero() || a.Exit.StartError != "" {
+		return false
+	}
+	return a.Exit.Lost || a.Exit.Code == codeKilled && !a.Exit.OOMKilled
 }
 
-// removeAny removes a container that need not be in the picture.
+// removeAny removes a container that need not be in the picture. Its pipes are
+// their maker's, who may have opened them already to try again.
 func (r *Runtime) removeAny(ctx context.Context, id string) error {
 	unlock, err := r.ids.lock(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	e, ok := r.state.get(id)
-	if !ok {
-		e = bare(id, "")
-	}
-	return r.destroy(ctx, e)
+	e, _ := r.state.get(id)
+	return r.destroy(ctx, bare(id, e.attempt.Pod.UID))
 }
 
 func (r *Runtime) cleanSnapshots(ctx context.Context, known map[string]bool) error {

@@ -9,9 +9,10 @@ import (
 	"github.com/carob-project/carob/pkg/pod"
 )
 
-// Exit codes that no process reported.
+// Exit codes that no process chose.
 const (
 	codeLost       = 137
+	codeKilled     = 137
 	codeStartError = 128
 )
 

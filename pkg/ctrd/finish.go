@@ -91,10 +91,6 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 	if err := r.recordExit(ctx, e, *seen); err != nil {
 		return err
 	}
-	if task == nil {
-		r.state.update(id, taskGone)
-		return nil
-	}
 	return r.deleteTask(ctx, e)
 }
 
@@ -139,7 +135,8 @@ func (r *Runtime) task(ctx context.Context, id string) (*tasktypes.Process, erro
 	return resp.Process, nil
 }
 
-// deleteTask deletes a stopped task; that there is none is no error.
+// deleteTask deletes a stopped task, or what containerd takes for one although
+// its shim does not know it; that there is none is no error.
 func (r *Runtime) deleteTask(ctx context.Context, e entry) error {
 	uid := string(e.attempt.Pod.UID)
 	defer r.shims.alone(uid)()

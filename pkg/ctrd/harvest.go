@@ -16,6 +16,7 @@ import (
 	taskv3 "github.com/containerd/containerd/api/runtime/task/v3"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/ttrpc"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -30,14 +31,19 @@ const (
 	bundlesDir  = "io.containerd.runtime.v2.task"
 	harvestDir  = "carob-exits"
 	shimTimeout = 2 * time.Second
+	// latestVersion is of the shims' interface.
+	latestVersion = 3
 	// bootTime is how long a containerd may take until it follows the shims
 	// itself.
 	bootTime = 10 * time.Second
 )
 
 // harvest asks every shim under a containerd's state directory for exits, and
-// stores them. Only while no containerd runs there.
-func harvest(ctx context.Context, state string, log *zap.Logger) {
+// stores them; what belongs to no task is removed. Only while no containerd
+// runs there.
+func harvest(ctx context.Context, state, socket string, log *zap.Logger) {
+	awaitHelpers(ctx, socket)
+	defer openLogs(socket)()
 	bundles, err := filepath.Glob(filepath.Join(state, bundlesDir, "*", "*"))
 	if err != nil {
 		return
@@ -46,20 +52,37 @@ func harvest(ctx context.Context, state string, log *zap.Logger) {
 	group.SetLimit(8)
 	for _, bundle := range bundles {
 		group.Go(func() error {
-			ns, id := filepath.Base(filepath.Dir(bundle)), filepath.Base(bundle)
+			ns := filepath.Base(filepath.Dir(bundle))
+			// A dot in front marks one that containerd was removing.
+			id, removing := strings.CutPrefix(filepath.Base(bundle), ".")
 			store := func(x exitRecord) {
 				if err := storeExit(state, ns, id, x); err != nil {
 					log.Warn("cannot keep an exit", zap.String("id", id), zap.Error(err))
 				}
 			}
-			if err := askShim(ctx, bundle, ns, id, store); err != nil {
-				log.Debug("a shim does not tell how its container stands", zap.String("id", id), zap.Error(err))
+			err := errRemoving
+			if !removing {
+				err = askShim(ctx, bundle, ns, id, store)
+			}
+			if err == nil {
+				return nil
+			}
+			log.Debug("a shim does not tell how its container stands", zap.String("id", id), zap.Error(err))
+			if !removing && !abandoned(bundle, err) {
+				return nil
+			}
+			log.Info("removing a task that was never finished", zap.String("id", id))
+			if err := clearBundle(ctx, bundle, ns, id); err != nil {
+				log.Warn("what a task left cannot be removed", zap.String("id", id), zap.Error(err))
 			}
 			return nil
 		})
 	}
 	_ = group.Wait()
+	endIdleShims(ctx, socket, log)
 }
+
+var errRemoving = errors.New("containerd was removing it")
 
 // askShim asks the shim of a bundle and stores the exit of a process that has
 // ended. One that lives is waited for in the background until a containerd
@@ -84,6 +107,11 @@ func askShim(ctx context.Context, bundle, ns, id string, store func(exitRecord))
 		_ = client.Close()
 	}
 	status, err := shimStatus(answer, client, version, id)
+	if errdefs.IsNotImplemented(native(err)) {
+		// The version is noted last.
+		version = latestVersion
+		status, err = shimStatus(answer, client, version, id)
+	}
 	if err != nil {
 		hangUp()
 		return err

@@ -186,8 +186,13 @@ func (r *Runtime) stopTask(ctx context.Context, e entry) error {
 	}
 	id := e.attempt.ID
 	task, err := r.task(ctx, id)
-	if err != nil || task == nil {
+	if err != nil {
 		return err
+	}
+	if task == nil {
+		// containerd may know of a task that its shim does not know, and would
+		// refuse another one of this name.
+		return r.deleteTask(ctx, e)
 	}
 	if task.Status != tasktypes.Status_STOPPED {
 		if err := r.killAndWait(ctx, id); err != nil {
