@@ -45,7 +45,7 @@ test-containerd2: build $(TOOLS)/containerd2/containerd ## integration and e2e t
 lint: $(TOOLS)/golangci-lint ## formatting, static checks and import directions
 	$(TOOLS)/golangci-lint run ./...
 
-bench: build ## measure carob beside podman kube play, and its start, memory and logs
+bench: build ## measure carob beside podman kube play, and its own start, memory and idle load
 	hack/bench.sh
 
 generate: ## write generated code and docs

@@ -72,6 +72,9 @@ func (c *carob) up(ctx context.Context) (time.Duration, error) {
 	if err := c.cmd.Start(); err != nil {
 		return 0, err
 	}
+	// One that does not become ready is ended, and its output with it.
+	patience := time.AfterFunc(timeout, func() { _ = c.cmd.Process.Kill() })
+	defer patience.Stop()
 	s := bufio.NewScanner(out)
 	for s.Scan() {
 		if strings.HasPrefix(s.Text(), "carob is ready") {
@@ -103,7 +106,7 @@ func (c *carob) stop() error {
 	if c.cmd == nil || c.cmd.ProcessState != nil {
 		return nil
 	}
-	if err := c.cmd.Process.Signal(unix.SIGTERM); err != nil {
+	if err := c.cmd.Process.Signal(unix.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	return c.cmd.Wait()

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"time"
@@ -54,8 +55,13 @@ func run(ctx context.Context, o options) (err error) {
 	if err := writeImage(image); err != nil {
 		return err
 	}
+	if _, err := exec.LookPath("podman"); err != nil {
+		return errors.New("podman is not on PATH: apt-get install podman netavark catatonit")
+	}
 	c := newCarob(bin, filepath.Join(dir, "carob"))
 	defer func() { err = errors.Join(err, c.destroy()) }()
+	p := newPodman(ctx, filepath.Join(dir, "podman"))
+	defer func() { err = errors.Join(err, p.destroy()) }()
 	var r report
 	if r.cold, err = c.up(ctx); err != nil {
 		return err
@@ -63,15 +69,16 @@ func run(ctx context.Context, o options) (err error) {
 	if err := c.importImage(ctx, image); err != nil {
 		return err
 	}
-	p, err := newPodman(ctx, filepath.Join(dir, "podman"), image)
-	if err != nil {
+	if err := p.prepare(ctx, image); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.destroy()) }()
+	if r.idle, err = settled(ctx, c); err != nil {
+		return err
+	}
 	if err := rounds(ctx, o.rounds, c, p, &r); err != nil {
 		return err
 	}
-	if err := memory(ctx, o.pods, c, &r); err != nil {
+	if err := loaded(ctx, o.pods, c, &r); err != nil {
 		return err
 	}
 	if r.warm, err = c.restart(ctx); err != nil {
@@ -117,39 +124,42 @@ func rounds(ctx context.Context, n int, c *carob, p *podman, r *report) error {
 	return nil
 }
 
-// memory reads carob's memory when it has nothing to do, without and with
-// pods.
-func memory(ctx context.Context, pods int, c *carob, r *report) error {
+// settled reads carob's memory when it has had nothing to do for a while.
+func settled(ctx context.Context, c *carob) (footprint, error) {
 	if err := settle(ctx); err != nil {
-		return err
+		return footprint{}, err
 	}
-	var err error
-	if r.idle, err = memoryOf(c.pid()); err != nil {
-		return err
-	}
+	return memoryOf(c.pid())
+}
+
+// loaded starts pods at once and reads what carob needs while they idle.
+func loaded(ctx context.Context, pods int, c *carob, r *report) error {
 	began := time.Now()
 	if err := c.many(ctx, pods); err != nil {
 		return err
 	}
 	r.atOnce = time.Since(began)
-	if err := settle(ctx); err != nil {
-		return err
-	}
-	cpu, err := cpuOf(c.pid())
-	if err != nil {
+	var err error
+	if r.loaded, err = settled(ctx, c); err != nil {
 		return err
 	}
 	at := time.Now()
-	if err := settle(ctx); err != nil {
-		return err
-	}
-	after, err := cpuOf(c.pid())
+	before, err := used(c.pid())
 	if err != nil {
 		return err
 	}
-	r.idleCPU = 100 * (after - cpu).Seconds() / time.Since(at).Seconds()
-	r.loaded, err = memoryOf(c.pid())
-	return err
+	for range 3 {
+		if err := settle(ctx); err != nil {
+			return err
+		}
+	}
+	after, err := used(c.pid())
+	if err != nil {
+		return err
+	}
+	r.idleCPU = 100 * (after.cpu - before.cpu).Seconds() / time.Since(at).Seconds()
+	r.idleWrites = after.written - before.written
+	return nil
 }
 
 // settle waits until what was just done no longer shows: it is part of the

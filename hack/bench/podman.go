@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 // podman is what a user would pick instead.
 type podman struct {
 	dir, yaml string
-	tables    []string
+	before    traces
 }
 
 // noLimits runs runc without the resource limits podman asks for. podman wants
@@ -32,25 +31,24 @@ for a; do [ "$previous" = --bundle ] && bundle=$a; previous=$a; done
 exec runc "$@"
 `
 
-func newPodman(ctx context.Context, dir, image string) (*podman, error) {
-	if _, err := exec.LookPath("podman"); err != nil {
-		return nil, errors.New("podman is not on PATH: apt-get install podman netavark catatonit")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	p := &podman{dir: dir, yaml: filepath.Join(dir, "pod.yaml"), tables: nftTables(ctx)}
+func newPodman(ctx context.Context, dir string) *podman {
+	return &podman{dir: dir, yaml: filepath.Join(dir, "pod.yaml"), before: listTraces(ctx)}
+}
+
+// prepare gives podman its files and the image.
+func (p *podman) prepare(ctx context.Context, image string) error {
 	pod, err := yaml.Marshal(benchPod("bench"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := errors.Join(
+		os.MkdirAll(p.dir, 0o700),
 		os.WriteFile(p.yaml, pod, 0o600),
 		os.WriteFile(p.runtime(), []byte(noLimits), 0o700), //nolint:gosec // podman runs it
 	); err != nil {
-		return nil, err
+		return err
 	}
-	return p, p.command(ctx, "load", "-i", image)
+	return p.command(ctx, "load", "-i", image)
 }
 
 func (p *podman) runtime() string { return filepath.Join(p.dir, "runc-without-limits") }
@@ -107,27 +105,11 @@ func (p *podman) once(ctx context.Context) (time.Duration, error) {
 	return took, p.command(ctx, "kube", "down", p.yaml)
 }
 
+// destroy removes what there is, also where newPodman has failed.
 func (p *podman) destroy() error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	err := p.command(ctx, "pod", "rm", "--all", "--force")
+	err := p.command(ctx, "pod", "rm", "--all", "--force", "--time", "0")
 	_ = unix.Unmount(filepath.Join(p.dir, "root", "overlay"), unix.MNT_DETACH)
-	for _, t := range nftTables(ctx) {
-		if !slices.Contains(p.tables, t) {
-			err = errors.Join(err, exec.CommandContext(ctx, "nft", append([]string{"delete"}, strings.Fields(t)...)...).Run())
-		}
-	}
-	return err
-}
-
-func nftTables(ctx context.Context) []string {
-	out, err := exec.CommandContext(ctx, "nft", "list", "tables").Output()
-	if err != nil {
-		return nil
-	}
-	var tables []string
-	for line := range strings.Lines(string(out)) {
-		tables = append(tables, strings.TrimSpace(line))
-	}
-	return tables
+	return errors.Join(err, removeSince(ctx, p.before))
 }

@@ -24,6 +24,7 @@ type report struct {
 	start, delete, podman []time.Duration
 	idle, loaded          footprint
 	idleCPU               float64
+	idleWrites            int64 // bytes
 	atOnce                time.Duration
 	pods                  int
 	machine               []string
@@ -59,7 +60,8 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&b, "| %d such pods created at once until all run | %s |\n", r.pods, ms(r.atOnce))
 	fmt.Fprintf(&b, "| memory of carob at idle: RSS, Pss | %s, %s |\n", mib(r.idle.rss), mib(r.idle.pss))
 	fmt.Fprintf(&b, "| memory of carob with %d pods: RSS, Pss | %s, %s |\n", r.pods, mib(r.loaded.rss), mib(r.loaded.pss))
-	fmt.Fprintf(&b, "| CPU of carob at idle with %d pods | %.1f%% of a core |\n\n", r.pods, r.idleCPU)
+	fmt.Fprintf(&b, "| CPU of carob at idle with %d pods | %.1f%% of a core |\n", r.pods, r.idleCPU)
+	fmt.Fprintf(&b, "| written to disk by carob at idle with %d pods, in 30 s | %d KiB |\n\n", r.pods, r.idleWrites>>10)
 	for _, m := range r.machine {
 		fmt.Fprintf(&b, "- %s\n", m)
 	}
@@ -113,6 +115,34 @@ func memoryOf(pid int) (footprint, error) {
 		}
 	}
 	return m, nil
+}
+
+// usage is what a process has used of the machine.
+type usage struct {
+	cpu     time.Duration
+	written int64 // bytes that went to a disk
+}
+
+func used(pid int) (usage, error) {
+	cpu, err := cpuOf(pid)
+	if err != nil {
+		return usage{}, err
+	}
+	written, err := writtenBy(pid)
+	return usage{cpu: cpu, written: written}, err
+}
+
+func writtenBy(pid int) (int64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if n, ok := strings.CutPrefix(line, "write_bytes: "); ok {
+			return strconv.ParseInt(strings.TrimSpace(n), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/io: no write_bytes", pid)
 }
 
 // cpuOf returns the CPU time a process has used.
