@@ -357,12 +357,17 @@ func (c *Carob) State(t testing.TB) string {
 }
 
 // SameState fails the test where the machine's state differs from an earlier
-// one, in what this instance could have made.
+// one, in what this instance could have made. The kernel takes a moment to
+// remove the interfaces of a namespace that is gone.
 func (c *Carob) SameState(t testing.TB, before string) {
 	t.Helper()
-	old, now := c.ofOthers(before), c.ofOthers(c.State(t))
-	if old == now {
-		return
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	old, now := c.ofOthers(before), ""
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-tick.C {
+		if now = c.ofOthers(c.State(t)); old == now {
+			return
+		}
 	}
 	diff := func(a, b, sign string) (lines []string) {
 		has := map[string]int{}
@@ -381,15 +386,22 @@ func (c *Carob) SameState(t testing.TB, before string) {
 
 // traces are names that tell an instance, a test or a benchmark: several may
 // run on one machine at the same time.
-var traces = regexp.MustCompile(`carob-[0-9a-f]{8}|/carob-(e2e|bench)-[0-9]+|carob-test|/tmp/[A-Za-z]+[0-9]{6,}|process_api`)
+var traces = regexp.MustCompile(`carob-[0-9a-f]{8}|carob-sb[0-9]+|/carob-(e2e|bench)-[0-9]+|carob-test|/tmp/[A-Za-z]+[0-9]{6,}|process_api`)
 
 // ofOthers leaves out the lines of a state that name another instance.
 func (c *Carob) ofOthers(state string) string {
 	sum := sha256.Sum256([]byte(c.DataDir))
 	own := []string{"carob-" + hex.EncodeToString(sum[:4]), c.Dir}
 	var kept strings.Builder
+	section := ""
 	for line := range strings.Lines(state) {
-		other := false
+		if name, ok := strings.CutPrefix(line, "== "); ok {
+			section = strings.TrimSpace(name)
+		}
+		// The machine may run any other process; what this instance starts
+		// names its directory or the system's containerd.
+		other := section == "processes of containers" && !strings.HasPrefix(line, "== ") &&
+			!strings.Contains(line, c.Dir) && !strings.Contains(line, " /run/containerd/containerd.sock")
 		for _, m := range traces.FindAllString(line, -1) {
 			other = other || !slices.Contains(own, m) && !strings.HasPrefix(c.Dir, m) && !strings.HasSuffix(c.Dir, m)
 		}

@@ -186,6 +186,11 @@ const (
 // attempt, and it is tried again.
 func (r *Runtime) createTask(ctx context.Context, uid types.UID, req *tasks.CreateTaskRequest) (int, error) {
 	defer r.shims.share(string(uid))()
+	end, other := r.first.lead(string(uid))
+	defer end()
+	if other != nil {
+		r.awaitShim(ctx, string(uid), other)
+	}
 	var last error
 	for try := range shimTries {
 		resp, err := r.client.TaskService().Create(ctx, req)

@@ -73,6 +73,7 @@ type Runtime struct {
 	// shims keeps the making of a pod's tasks and their deletion apart: the
 	// last deletion ends the shim that a new task would go to.
 	shims sharedLocks
+	first firstShims
 	// deleted is when a pod's task was last deleted.
 	deleted sync.Map
 	images  *imageCache
