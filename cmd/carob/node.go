@@ -39,7 +39,7 @@ func newCgroups(c config.Config, log *zap.Logger) (*cgroup.Manager, error) {
 
 func newSandboxes(c config.Config, network *cni.Network, cgroups *cgroup.Manager, log *zap.Logger) (*sandbox.Manager, error) {
 	return sandbox.New(sandbox.Options{
-		Dir: sandboxesDir(c), Network: network, Cgroups: cgroups, Log: log,
+		Dir: sandboxesDir(c), Network: network, Cgroups: cgroups, NodeIPs: nodeIPs(c.Listen), Log: log,
 	})
 }
 

@@ -29,6 +29,7 @@ var checks = map[string]func(*testing.T, applied){
 	"shared-volume.yaml":     sharedVolume,
 	"configuration.yaml":     configuration,
 	"variables.yaml":         variables,
+	"host-network.yaml":      hostNetwork,
 	"security.yaml":          security,
 	"limits.yaml":            limits,
 	"host-port.yaml":         hostPort,
@@ -81,6 +82,12 @@ func freePorts(t *testing.T, text string) (string, map[string]string) {
 		ports[old] = harness.FreePort(t)
 		return "hostPort: " + ports[old]
 	})
+	if strings.Contains(text, "hostNetwork: true") {
+		// There the container listens on the very same port.
+		for old, port := range ports {
+			text = strings.ReplaceAll(text, old, port)
+		}
+	}
 	return text, ports
 }
 
@@ -165,6 +172,12 @@ func variables(t *testing.T, a applied) {
 	ip := a.Get(t, "pod", "variables", "{.status.podIP}")
 	a.logs(t, "variables", "main", "colours: blue and green\n", "the code has 4 digits, the tier is demo\n",
 		"limits: 250 thousandths of a CPU, 32 MiB\n", "url: http://"+ip+":8080/\n", "written: done\n")
+}
+
+func hostNetwork(t *testing.T, a applied) {
+	a.WaitReady(t, "host-network")
+	a.logs(t, "host-network", "main", "the address is the node's\n")
+	a.fetches(t, "8085", "from the node's network")
 }
 
 func security(t *testing.T, a applied) {

@@ -171,3 +171,45 @@ func TestWhatTheNodeLacksIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestNamespacesOfTheNode(t *testing.T) {
+	c := harness.Started(t)
+	own := func(kind string) string {
+		l, err := os.Readlink("/proc/self/ns/" + kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	const show = "for n in net uts ipc pid; do readlink /proc/self/ns/$n; done; echo name $(cat /etc/hostname) $HOSTNAME; cat /etc/hosts"
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := "\n  hostAliases: [{ip: 192.0.2.7, hostnames: [alias]}]"
+	out := says(t, c, "net", pod("net", "", "", show, "  hostNetwork: true"+hosts), own("net"), own("uts"), "name "+name+" "+name,
+		"# Kubernetes-managed hosts file (host network).", "192.0.2.7\talias")
+	if strings.Contains(out, own("ipc")) || strings.Contains(out, own("pid")) {
+		t.Errorf("namespaces of the node leak:\n%s", out)
+	}
+	if got, want := c.Get(t, "pod", "net", "{.status.podIP}"), c.Get(t, "pod", "net", "{.status.hostIP}"); got != want || got == "" {
+		t.Errorf("pod IP %q, host IP %q", got, want)
+	}
+	out = says(t, c, "both", pod("both", "", "", show, "  hostPID: true\n  hostIPC: true"), own("ipc"), own("pid"), "name both both")
+	if strings.Contains(out, own("net")) {
+		t.Errorf("the network is the node's:\n%s", out)
+	}
+	c.Apply(t, pod("forbidden", `sysctls: [{name: net.ipv4.tcp_syncookies, value: "1"}]`, "", "true", "  hostNetwork: true"))
+	harness.Eventually(t, 20*time.Second, func() string {
+		got := c.Get(t, "pod", "forbidden", "{.status.reason}: {.status.message}")
+		if !strings.Contains(got, `SysctlForbidden: Pod was rejected: forbidden sysctl: "net.ipv4.tcp_syncookies" not allowed with host net enabled`) {
+			return got
+		}
+		return ""
+	})
+	before := c.K(t, "get", "pods")
+	c.K(t, "delete", "pod", "net", "both", "--timeout=60s")
+	if out := c.K(t, "get", "pods"); strings.Contains(out, "both") {
+		t.Errorf("%s\n%s", before, out)
+	}
+}

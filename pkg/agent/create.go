@@ -3,11 +3,21 @@ package agent
 import (
 	"context"
 	"fmt"
+	"os"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
+
+// nodeHostname is the name of the machine; empty where the kernel does not tell.
+func nodeHostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
 
 // create makes an attempt. Its log is being copied before it exists, so that
 // none of its words is lost.
@@ -17,7 +27,7 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	}
 	args := pod.RequestArgs{
 		Container: s.Container, Number: s.Number, Streak: s.Streak,
-		Sandbox: *o.Sandbox, NodeMemory: w.a.memory.Load(),
+		Sandbox: *o.Sandbox, NodeMemory: w.a.memory.Load(), NodeHostname: nodeHostname(),
 	}
 	w.tellPresent(p, s.Container, s.Image)
 	env, err := w.environment(ctx, p, s.Container, o)

@@ -62,7 +62,7 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 	oom := max(in.req.OOMScoreAdj, in.host.minOOM)
 	s.Process.OOMScoreAdj = &oom
 	s.Linux.CgroupsPath = in.cgroup
-	s.Linux.Namespaces = linuxNamespaces(in.req.Sandbox.Namespaces, in.host.cgroupV2)
+	s.Linux.Namespaces = linuxNamespaces(in.req, in.host.cgroupV2)
 	setResources(s.Linux.Resources, in.req.Resources, in.host.swap)
 	s.Mounts = specMounts(s.Mounts, in.req)
 	if err := secure(s, in); err != nil {
@@ -114,8 +114,12 @@ func processEnv(image []string, r pod.CreateRequest) []string {
 
 // linuxNamespaces: own mount and PID namespaces, the sandbox's by path. An
 // empty path means the host's, which is what leaving it out means to OCI.
-func linuxNamespaces(n pod.Namespaces, cgroupV2 bool) []specs.LinuxNamespace {
-	all := []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}}
+func linuxNamespaces(r pod.CreateRequest, cgroupV2 bool) []specs.LinuxNamespace {
+	n := r.Sandbox.Namespaces
+	all := []specs.LinuxNamespace{{Type: specs.MountNamespace}}
+	if !r.HostPID {
+		all = append(all, specs.LinuxNamespace{Type: specs.PIDNamespace})
+	}
 	for _, ns := range []specs.LinuxNamespace{
 		{Type: specs.NetworkNamespace, Path: n.Net},
 		{Type: specs.IPCNamespace, Path: n.IPC},

@@ -112,9 +112,9 @@ func podSpecRules() []Rule {
 
 func podNamespaceRules() []Rule {
 	return []Rule{
-		only("spec.hostNetwork", "a pod has its own network; publish ports with hostPort", "false"),
-		only("spec.hostPID", "a container has its own processes", "false"),
-		only("spec.hostIPC", "a pod has its own IPC namespace", "false"),
+		honoured("spec.hostNetwork", "the node's network, hostname and hosts file; the pod's IPs are the node's"),
+		honoured("spec.hostPID", ""),
+		honoured("spec.hostIPC", "the node's /dev/shm too"),
 		only("spec.shareProcessNamespace", "every container has its own processes", "false"),
 		only("spec.hostUsers", "containers use the node's user IDs", "true"),
 		only("spec.serviceAccountName", "pods get no identity; leave it out", "default"),

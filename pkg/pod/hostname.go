@@ -22,6 +22,15 @@ func Hostname(p *corev1.Pod) string {
 	return name
 }
 
+// HostnameOn is the name that the pod's processes see: that of the node for one
+// in the node's network.
+func HostnameOn(p *corev1.Pod, node string) string {
+	if p.Spec.HostNetwork {
+		return node
+	}
+	return Hostname(p)
+}
+
 // FQDN is the pod's full name in the cluster's domain. A pod without a
 // subdomain has none, and FQDN is empty.
 func FQDN(p *corev1.Pod, clusterDomain string) string {

@@ -146,6 +146,8 @@ type CreateRequest struct {
 	// what it may set.
 	OOMScoreAdj int
 	Security    Security
+	// HostPID: the processes are in the node's PID namespace.
+	HostPID bool
 }
 
 // EnvVar is a name and its final value.

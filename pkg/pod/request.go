@@ -19,6 +19,8 @@ type RequestArgs struct {
 	Stdout, Stderr string
 	// Env are the container's variables, as EnvFor gave them.
 	Env []EnvVar
+	// NodeHostname is the hostname of the machine.
+	NodeHostname string
 	// NodeMemory is the node's memory in bytes.
 	NodeMemory int64
 }
@@ -35,7 +37,7 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 		Pod: RefOf(p), Container: c.Name, Init: init, Number: a.Number, Streak: a.Streak,
 		SpecHash: SpecHash(c), ImageName: c.Image,
 		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
-		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: Hostname(p),
+		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: HostnameOn(p, a.NodeHostname), HostPID: p.Spec.HostPID,
 		Resources: ResourcesFor(c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
 		Stdout: a.Stdout, Stderr: a.Stderr, Security: SecurityFor(p, c),
 	}, nil

@@ -67,6 +67,12 @@ func SysctlName(name string) string {
 // settings, or an empty text.
 func ForbiddenSysctl(p *corev1.Pod) string {
 	for _, s := range Sysctls(p) {
+		switch {
+		case p.Spec.HostNetwork && strings.HasPrefix(s.Name, "net."):
+			return "forbidden sysctl: \"" + s.Name + "\" not allowed with host net enabled"
+		case p.Spec.HostIPC && strings.HasPrefix(s.Name, "kernel.shm"):
+			return "forbidden sysctl: \"" + s.Name + "\" not allowed with host ipc enabled"
+		}
 		if !slices.Contains(safeSysctls(), s.Name) {
 			return "forbidden sysctl: \"" + s.Name + "\" not allowlisted"
 		}

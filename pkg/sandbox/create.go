@@ -20,9 +20,6 @@ import (
 // exists and is whole is returned as it is; anything less is removed first. On
 // an error nothing is left, or what is left shows as stale.
 func (m *Manager) Create(ctx context.Context, p *corev1.Pod) (*pod.Sandbox, error) {
-	if p.Spec.HostNetwork || p.Spec.HostIPC || p.Spec.HostPID {
-		return nil, fmt.Errorf("%w: the host's namespaces are not supported", pod.ErrConfig)
-	}
 	unlock, err := m.lock(ctx, p.UID)
 	if err != nil {
 		return nil, err
@@ -63,6 +60,8 @@ func (m *Manager) plan(p *corev1.Pod) *record {
 		State:     stateMaking,
 		Hostname:  m.opts.Hostname(p),
 		Cgroup:    cgroup.PodName(cgroup.QoS(m.opts.QOS(p)), string(p.UID)),
+
+		HostNetwork: p.Spec.HostNetwork, HostIPC: p.Spec.HostIPC,
 	}
 }
 
@@ -78,13 +77,15 @@ func (m *Manager) make(ctx context.Context, r *record, p *corev1.Pod) error {
 	if err := m.write(r); err != nil {
 		return err
 	}
-	pins, err := makeNamespaces(dir, r.Hostname, pod.Sysctls(p))
+	pins, err := makeNamespaces(dir, r, pod.Sysctls(p))
 	if err != nil {
 		return err
 	}
 	r.Pins = pins
-	if err := mountShm(dir); err != nil {
-		return err
+	if !r.HostIPC {
+		if err := mountShm(dir); err != nil {
+			return err
+		}
 	}
 	if err := m.opts.Cgroups.EnsurePod(ctx, r.Cgroup, m.opts.Resources(p)); err != nil {
 		return err
@@ -100,24 +101,28 @@ func (m *Manager) whole(r *record) bool {
 		return false
 	}
 	dir := m.dir(r.UID)
-	for _, name := range namespaceFiles() {
+	for _, name := range r.namespaces() {
 		if id, ok := cni.NamespaceID(filepath.Join(dir, name)); !ok || id != r.Pins[name] {
 			return false
 		}
 	}
-	return shmMounted(dir)
+	return r.HostIPC || shmMounted(dir)
 }
 
 // view is a record in the engine's terms.
 func (m *Manager) view(r *record) *pod.Sandbox {
 	dir := m.dir(r.UID)
+	var ns pod.Namespaces
+	if !r.HostNetwork {
+		ns.Net, ns.UTS = filepath.Join(dir, netFile), filepath.Join(dir, utsFile)
+	}
+	shm := ""
+	if !r.HostIPC {
+		ns.IPC, shm = filepath.Join(dir, ipcFile), filepath.Join(dir, shmDir)
+	}
 	return &pod.Sandbox{
-		Namespaces: pod.Namespaces{
-			Net: filepath.Join(dir, netFile),
-			IPC: filepath.Join(dir, ipcFile),
-			UTS: filepath.Join(dir, utsFile),
-		},
-		ShmPath:      filepath.Join(dir, shmDir),
+		Namespaces:   ns,
+		ShmPath:      shm,
 		CgroupParent: m.opts.Cgroups.ParentFor(r.Cgroup),
 		Attached:     r.Network == networkAttached,
 		IPs:          r.IPs,

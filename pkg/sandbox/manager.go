@@ -53,6 +53,8 @@ type Options struct {
 	Hostname  func(*corev1.Pod) string
 	Resources func(*corev1.Pod) pod.Resources
 	QOS       func(*corev1.Pod) corev1.PodQOSClass
+	// NodeIPs are the addresses of pods in the node's network.
+	NodeIPs []string
 	// BootID defaults to the kernel's.
 	BootID string
 	// Now defaults to time.Now, Log may be nil.

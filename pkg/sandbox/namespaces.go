@@ -23,16 +23,18 @@ const (
 	shmDir  = "shm"
 )
 
-// namespaceFiles are the pinned namespaces, named as in /proc/<pid>/ns.
+// namespaceFiles are all namespaces that can be pinned, named as in
+// /proc/<pid>/ns.
 func namespaceFiles() []string { return []string{netFile, ipcFile, utsFile} }
 
 // shmSize is the size of /dev/shm that Kubernetes gives a pod.
 const shmSize = 64 << 20
 
-// makeNamespaces makes the namespaces, with their hostname, kernel settings and
-// loopback device, and pins them in dir. It returns their identities.
-func makeNamespaces(dir, hostname string, sysctls []pod.Sysctl) (map[string]string, error) {
-	for _, name := range namespaceFiles() {
+// makeNamespaces makes the namespaces of a sandbox, with their hostname, kernel
+// settings and loopback device, and pins them in dir. It returns their
+// identities.
+func makeNamespaces(dir string, r *record, sysctls []pod.Sysctl) (map[string]string, error) {
+	for _, name := range r.namespaces() {
 		f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_RDONLY, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("make mount point: %w", err)
@@ -41,11 +43,11 @@ func makeNamespaces(dir, hostname string, sysctls []pod.Sysctl) (map[string]stri
 			return nil, fmt.Errorf("make mount point: %w", err)
 		}
 	}
-	if err := onThrowawayThread(func() error { return unshareAndPin(dir, hostname, sysctls) }); err != nil {
+	if err := onThrowawayThread(func() error { return unshareAndPin(dir, r, sysctls) }); err != nil {
 		return nil, err
 	}
 	pins := map[string]string{}
-	for _, name := range namespaceFiles() {
+	for _, name := range r.namespaces() {
 		id, ok := cni.NamespaceID(filepath.Join(dir, name))
 		if !ok {
 			return nil, fmt.Errorf("namespace %s is not pinned", name)
@@ -76,20 +78,29 @@ func onThrowawayThread(f func() error) error {
 }
 
 // unshareAndPin changes the namespaces of the calling thread.
-func unshareAndPin(dir, hostname string, sysctls []pod.Sysctl) error {
-	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
+func unshareAndPin(dir string, r *record, sysctls []pod.Sysctl) error {
+	flags := 0
+	if !r.HostNetwork {
+		flags |= unix.CLONE_NEWNET | unix.CLONE_NEWUTS
+	}
+	if !r.HostIPC {
+		flags |= unix.CLONE_NEWIPC
+	}
+	if err := unix.Unshare(flags); err != nil {
 		return fmt.Errorf("make namespaces: %w", err)
 	}
-	if err := unix.Sethostname([]byte(hostname)); err != nil {
-		return fmt.Errorf("set hostname %q: %w", hostname, err)
+	if !r.HostNetwork {
+		if err := unix.Sethostname([]byte(r.Hostname)); err != nil {
+			return fmt.Errorf("set hostname %q: %w", r.Hostname, err)
+		}
+		if err := loopbackUp(); err != nil {
+			return err
+		}
 	}
-	if err := loopbackUp(); err != nil {
+	if err := setSysctls(r, sysctls); err != nil {
 		return err
 	}
-	if err := setSysctls(sysctls); err != nil {
-		return err
-	}
-	for _, name := range namespaceFiles() {
+	for _, name := range r.namespaces() {
 		source := fmt.Sprintf("/proc/self/task/%d/ns/%s", unix.Gettid(), name)
 		if err := unix.Mount(source, filepath.Join(dir, name), "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("pin namespace %s: %w", name, err)

@@ -37,6 +37,10 @@ func (m *Manager) Attach(ctx context.Context, p *corev1.Pod) ([]string, error) {
 	if r.Network == networkAttached {
 		return r.IPs, nil
 	}
+	if r.HostNetwork {
+		r.Network, r.IPs = networkAttached, m.opts.NodeIPs
+		return r.IPs, m.write(r)
+	}
 	req, err := m.request(p, r)
 	if err != nil {
 		return nil, err
@@ -96,8 +100,10 @@ func (m *Manager) detach(ctx context.Context, r *record) error {
 	if r.Network == networkNone {
 		return nil
 	}
-	if err := m.opts.Network.Detach(ctx, string(r.UID)); err != nil {
-		return err
+	if !r.HostNetwork {
+		if err := m.opts.Network.Detach(ctx, string(r.UID)); err != nil {
+			return err
+		}
 	}
 	r.Network, r.IPs = networkNone, nil
 	return nil

@@ -48,6 +48,22 @@ type record struct {
 	Pins    map[string]string `json:"pins,omitempty"`
 	Network network           `json:"network,omitempty"`
 	IPs     []string          `json:"ips,omitempty"`
+	// HostNetwork and HostIPC: those namespaces are the node's, and with the
+	// network its hostname.
+	HostNetwork bool `json:"hostNetwork,omitempty"`
+	HostIPC     bool `json:"hostIPC,omitempty"`
+}
+
+// namespaces are the files of the pinned namespaces.
+func (r *record) namespaces() []string {
+	var files []string
+	if !r.HostNetwork {
+		files = append(files, netFile, utsFile)
+	}
+	if !r.HostIPC {
+		files = append(files, ipcFile)
+	}
+	return files
 }
 
 const recordFile = "sandbox.json"

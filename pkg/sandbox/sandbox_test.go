@@ -359,10 +359,38 @@ func TestFaults(t *testing.T) {
 	if _, err := r.Create(t.Context(), bad); err == nil {
 		t.Error("a UID that leads out of the directory is accepted")
 	}
-	host := newPod("u4")
-	host.Spec.HostNetwork = true
-	if _, err := r.Create(t.Context(), host); !errors.Is(err, pod.ErrConfig) {
-		t.Errorf("hostNetwork: %v", err)
+}
+
+func TestNamespacesOfTheNode(t *testing.T) {
+	r := newRig(t)
+	for _, tc := range []struct{ network, ipc bool }{{true, false}, {false, true}, {true, true}} {
+		p := newPod(fmt.Sprintf("host-%v-%v", tc.network, tc.ipc))
+		p.Spec.HostNetwork, p.Spec.HostIPC = tc.network, tc.ipc
+		s, err := r.Create(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (s.Namespaces.Net == "") != tc.network || (s.Namespaces.UTS == "") != tc.network {
+			t.Errorf("network %v: %+v", tc.network, s.Namespaces)
+		}
+		if (s.Namespaces.IPC == "") != tc.ipc || (s.ShmPath == "") != tc.ipc || s.Stale {
+			t.Errorf("ipc %v: %+v", tc.ipc, s)
+		}
+		if !tc.network {
+			continue
+		}
+		if _, err := r.Attach(t.Context(), p); err != nil {
+			t.Error(err)
+		}
+		if s, err := r.Get(p.UID); err != nil || !s.Attached || s.Stale {
+			t.Errorf("%+v %v", s, err)
+		}
+		if err := r.Detach(t.Context(), p.UID); err != nil {
+			t.Error(err)
+		}
+		if err := r.Remove(t.Context(), p.UID); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -20,20 +20,22 @@ func defaultSysctls() []pod.Sysctl {
 }
 
 // setSysctls sets the defaults and then what the pod asks for, in the namespaces
-// of the calling thread.
-func setSysctls(wanted []pod.Sysctl) error {
-	for _, s := range defaultSysctls() {
-		_ = setSysctl(s)
+// of the calling thread. Those of the node are never touched.
+func setSysctls(r *record, wanted []pod.Sysctl) error {
+	if !r.HostNetwork {
+		for _, s := range defaultSysctls() {
+			_ = setSysctl(r, s)
+		}
 	}
 	for _, s := range wanted {
-		if err := setSysctl(s); err != nil {
+		if err := setSysctl(r, s); err != nil {
 			return fmt.Errorf("%w: sysctl %s: %w", pod.ErrConfig, s.Name, err)
 		}
 	}
 	return nil
 }
 
-func setSysctl(s pod.Sysctl) error {
+func setSysctl(r *record, s pod.Sysctl) error {
 	name := strings.Map(func(r rune) rune {
 		switch r {
 		case '.':
@@ -43,8 +45,9 @@ func setSysctl(s pod.Sysctl) error {
 		}
 		return r
 	}, s.Name)
-	// Only what a namespace holds for itself: nothing else may be reached.
-	if !strings.HasPrefix(name, "net/") && !strings.HasPrefix(name, "kernel/shm") || strings.Contains(name, "..") {
+	// Only what a namespace of the pod holds for itself may be reached.
+	own := !r.HostNetwork && strings.HasPrefix(name, "net/") || !r.HostIPC && strings.HasPrefix(name, "kernel/shm")
+	if !own || strings.Contains(name, "..") {
 		return fmt.Errorf("it is not of the pod's namespaces: %w", os.ErrPermission)
 	}
 	f, err := os.OpenFile(filepath.Join("/proc/sys", name), os.O_WRONLY, 0)

@@ -17,6 +17,18 @@ const (
 	hostsAliases = "\n# Entries added by HostAliases.\n"
 )
 
+const hostsHostHeader = "# Kubernetes-managed hosts file (host network).\n"
+
+// nodeHostsText returns the hosts file of a pod in the node's network, from that
+// of the node.
+func nodeHostsText(p *corev1.Pod, node string) string {
+	var b strings.Builder
+	b.WriteString(hostsHostHeader)
+	b.WriteString(node)
+	writeAliases(&b, p.Spec.HostAliases)
+	return b.String()
+}
+
 // hostsText returns the hosts file of a pod. domain is that of the cluster; it
 // makes a full name where the pod has a subdomain.
 func hostsText(p *corev1.Pod, ips []string, domain string) string {
@@ -34,13 +46,17 @@ func hostsText(p *corev1.Pod, ips []string, domain string) string {
 	for _, ip := range ips {
 		b.WriteString(ip + "\t" + name + "\n")
 	}
-	if len(p.Spec.HostAliases) > 0 {
+	writeAliases(&b, p.Spec.HostAliases)
+	return b.String()
+}
+
+func writeAliases(b *strings.Builder, aliases []corev1.HostAlias) {
+	if len(aliases) > 0 {
 		b.WriteString(hostsAliases)
 	}
-	for _, a := range p.Spec.HostAliases {
+	for _, a := range aliases {
 		b.WriteString(a.IP + "\t" + strings.Join(a.Hostnames, "\t") + "\n")
 	}
-	return b.String()
 }
 
 // hostname returns the pod's host name: spec.hostname, or the pod's name, cut to

@@ -31,7 +31,13 @@ func (m *Manager) prepareFiles(p *corev1.Pod, l layout) error {
 	if err := writeInPlace(l.resolvConf(), r.text()); err != nil {
 		return err
 	}
-	if err := writeInPlace(l.hostname(), hostname(p)+"\n"); err != nil {
+	name := hostname(p)
+	if p.Spec.HostNetwork {
+		if name, err = os.Hostname(); err != nil {
+			return err
+		}
+	}
+	if err := writeInPlace(l.hostname(), name+"\n"); err != nil {
 		return err
 	}
 	// What may change in a hosts file are the IPs, which come from SetIPs.
@@ -42,7 +48,19 @@ func (m *Manager) prepareFiles(p *corev1.Pod, l layout) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return writeInPlace(l.hosts(), hostsText(p, nil, m.opts.ClusterDomain))
+	return m.writeHosts(p, l, nil)
+}
+
+// writeHosts writes the hosts file. A pod in the node's network has the node's.
+func (m *Manager) writeHosts(p *corev1.Pod, l layout, ips []string) error {
+	if !p.Spec.HostNetwork {
+		return writeInPlace(l.hosts(), hostsText(p, ips, m.opts.ClusterDomain))
+	}
+	node, err := os.ReadFile("/etc/hosts")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the node's hosts file: %w", err)
+	}
+	return writeInPlace(l.hosts(), nodeHostsText(p, string(node)))
 }
 
 // hostResolver reads the node's resolv.conf. Where it names only a resolver on a
@@ -77,7 +95,7 @@ func (m *Manager) SetIPs(_ context.Context, p *corev1.Pod, ips []string) error {
 	if _, err := os.Lstat(l.dir); err != nil {
 		return fmt.Errorf("writing the pod's IPs into its hosts file: %w", err)
 	}
-	if err := writeInPlace(l.hosts(), hostsText(p, ips, m.opts.ClusterDomain)); err != nil {
+	if err := m.writeHosts(p, l, ips); err != nil {
 		return fmt.Errorf("writing the pod's IPs into its hosts file: %w", err)
 	}
 	return nil

@@ -36,6 +36,10 @@ func SetDefaults(p *corev1.Pod) {
 	setPointer(&s.TerminationGracePeriodSeconds, int64(corev1.DefaultTerminationGracePeriodSeconds))
 	setPointer(&s.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
 	setPointer(&s.SecurityContext, corev1.PodSecurityContext{})
+	if s.HostNetwork {
+		defaultHostPorts(s.InitContainers)
+		defaultHostPorts(s.Containers)
+	}
 	for i := range s.InitContainers {
 		defaultContainer(&s.InitContainers[i])
 	}
@@ -44,6 +48,16 @@ func SetDefaults(p *corev1.Pod) {
 	}
 	for i := range s.Volumes {
 		defaultVolume(&s.Volumes[i])
+	}
+}
+
+// defaultHostPorts: in the node's network a container's port is the node's.
+func defaultHostPorts(containers []corev1.Container) {
+	for i := range containers {
+		for j := range containers[i].Ports {
+			p := &containers[i].Ports[j]
+			setDefault(&p.HostPort, p.ContainerPort)
+		}
 	}
 }
 

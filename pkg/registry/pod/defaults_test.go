@@ -133,3 +133,14 @@ func TestQOSClass(t *testing.T) {
 		}
 	}
 }
+
+func TestPortsInTheNodesNetworkAreTheNodes(t *testing.T) {
+	p := &corev1.Pod{Spec: corev1.PodSpec{
+		HostNetwork: true,
+		Containers:  []corev1.Container{{Ports: []corev1.ContainerPort{{ContainerPort: 80}, {ContainerPort: 81, HostPort: 82}}}},
+	}}
+	SetDefaults(p)
+	if got := p.Spec.Containers[0].Ports; got[0].HostPort != 80 || got[1].HostPort != 82 {
+		t.Errorf("%+v", got)
+	}
+}

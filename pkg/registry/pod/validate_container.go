@@ -31,6 +31,9 @@ func validateAllContainers(s *corev1.PodSpec, volumes sets.Set[string], path *fi
 			errs = append(errs, validateName(at.Child("name"), c.Name, names)...)
 			errs = append(errs, validateContainer(c, volumes, at)...)
 			errs = append(errs, validateHostPorts(c.Ports, hostPorts, at.Child("ports"))...)
+			if s.HostNetwork {
+				errs = append(errs, validateSamePorts(c.Ports, at.Child("ports"))...)
+			}
 		}
 	}
 	return errs
@@ -89,6 +92,18 @@ func validatePorts(ports []corev1.ContainerPort, path *field.Path) field.ErrorLi
 
 func validatePortNumber(path *field.Path, port int32) field.ErrorList {
 	return invalid(path, port, validation.IsValidPortNum(int(port)))
+}
+
+// validateSamePorts is for pods in the node's network.
+func validateSamePorts(ports []corev1.ContainerPort, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, p := range ports {
+		if p.HostPort != p.ContainerPort {
+			errs = append(errs, field.Invalid(path.Index(i).Child("containerPort"), p.ContainerPort,
+				"must match `hostPort` when `hostNetwork` is true"))
+		}
+	}
+	return errs
 }
 
 // validateHostPorts finds ports of the node that the pod asks for twice.
