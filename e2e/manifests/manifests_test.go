@@ -39,6 +39,10 @@ var checks = map[string]func(*testing.T, applied){
 	"names.yaml":             names,
 	"graceful-stop.yaml":     gracefulStop,
 	"localhost.yaml":         localhost,
+	"probes.yaml":            probes,
+	"hooks.yaml":             hooks,
+	"sidecar.yaml":           sidecar,
+	"gates.yaml":             gates,
 }
 
 func TestManifests(t *testing.T) {

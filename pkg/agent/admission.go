@@ -114,7 +114,10 @@ func (h hostPort) conflicts(o hostPort) bool {
 
 func hostPorts(p *corev1.Pod) []hostPort {
 	var out []hostPort
-	for _, c := range p.Spec.Containers {
+	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+		if pod.IsInit(p, c.Name) {
+			continue // it runs before the others, and its ports are not mapped
+		}
 		for _, port := range c.Ports {
 			if port.HostPort == 0 {
 				continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/carob-project/carob/pkg/agent/nodestatus"
 	"github.com/carob-project/carob/pkg/agent/server"
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/probe"
 )
 
 // Options are the parts and settings of an Agent. All parts are required
@@ -35,6 +37,9 @@ type Options struct {
 	SandboxView pod.SandboxView
 	Volumes     pod.Volumes
 	VolumeView  VolumeView
+	// Exec executes the commands of probes and hooks; optional: without it
+	// they cannot be carried out.
+	Exec probe.Execer
 	// VolumeUsage is optional; without it no size limit is enforced here.
 	VolumeUsage VolumeUsage
 	Logs        Logs
@@ -96,6 +101,7 @@ type Agent struct {
 	copiers  *copiers
 	puller   *puller
 	status   *statusWriter
+	probes   probe.Runner
 	node     *nodestatus.Reporter
 	identity nodestatus.Identity
 	recorder record.EventRecorder
@@ -135,6 +141,7 @@ func New(o Options) (*Agent, error) {
 			MaxPods: o.MaxPods, AgentVersion: o.AgentVersion,
 		},
 		recorder: o.Recorder,
+		probes:   probe.Runner{Exec: o.Exec, UserAgent: "kube-probe/" + strings.TrimPrefix(o.AgentVersion, "v")},
 		ready:    make(chan struct{}),
 		workers:  map[types.UID]*worker{},
 		names:    map[types.NamespacedName]types.UID{},

@@ -57,4 +57,9 @@ const (
 	reasonStarted       = "Started"
 	reasonKilling       = "Killing"
 	reasonInvalidNames  = "InvalidEnvironmentVariableNames"
+
+	reasonFailedPostStart = "FailedPostStartHook"
+	reasonFailedPreStop   = "FailedPreStopHook"
+	reasonUnhealthy       = "Unhealthy"
+	reasonProbeWarning    = "ProbeWarning"
 )

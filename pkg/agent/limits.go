@@ -62,6 +62,10 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// hookLimit bounds hooks, which Kubernetes does not: a preStop hook has its
+// grace period, and a postStart hook ends with its container.
+const hookLimit = 30 * 24 * time.Hour
+
 // rules returns the bounds of every kind of step. Starts and signals are not
 // bounded in number: they are short, and what waits for them is a user.
 func (l Limits) rules() map[pod.StepKind]stepRule {
@@ -74,6 +78,8 @@ func (l Limits) rules() map[pod.StepKind]stepRule {
 		pod.StepPullImage:       {time.Hour, nil}, // the puller gives the turns
 		pod.StepCreateContainer: {2 * time.Minute, creates()},
 		pod.StepStartContainer:  {2 * time.Minute, nil},
+		pod.StepPostStart:       {hookLimit, nil},
+		pod.StepPreStop:         {hookLimit, nil},
 		pod.StepSignalContainer: {15 * time.Second, nil},
 		pod.StepRemoveContainer: {2 * time.Minute, removes},
 		pod.StepDetachNetwork:   {2 * time.Minute, removes},

@@ -35,7 +35,9 @@ func (w *worker) observe(ctx context.Context, p *corev1.Pod) (pod.Observed, erro
 	}
 	o.Failures = maps.Clone(w.failures)
 	o.Stops, o.Kills, o.Pulled = maps.Clone(w.stops), maps.Clone(w.kills), maps.Clone(w.pulls)
+	o.Hooks, o.Stopping = maps.Clone(w.hooks), w.stopping
 	w.mu.Lock()
+	o.Probes = maps.Clone(w.found)
 	o.Evicted = w.eviction
 	w.mu.Unlock()
 	return o, nil
@@ -63,6 +65,8 @@ func (w *worker) attempts(ctx context.Context, p *corev1.Pod) ([]pod.Attempt, er
 	maps.DeleteFunc(w.endings, func(id string, _ ending) bool { _, ok := here[id]; return !ok })
 	maps.DeleteFunc(w.stops, func(id string, _ time.Time) bool { _, ok := here[id]; return !ok })
 	maps.DeleteFunc(w.kills, func(id string, _ time.Time) bool { _, ok := here[id]; return !ok })
+	maps.DeleteFunc(w.hooks, func(id string, _ pod.Hooks) bool { _, ok := here[id]; return !ok })
+	w.dropEnded(list)
 	maps.DeleteFunc(w.failures, func(id pod.StepID, _ pod.Failure) bool {
 		of, about := attemptOfID(id)
 		_, ok := here[of]
@@ -76,7 +80,8 @@ func (w *worker) attempts(ctx context.Context, p *corev1.Pod) ([]pod.Attempt, er
 func attemptOfID(id pod.StepID) (attempt string, about bool) {
 	kind, rest, _ := strings.Cut(string(id), "/")
 	switch pod.StepKind(kind) {
-	case pod.StepStartContainer, pod.StepRemoveContainer, pod.StepSignalContainer:
+	case pod.StepStartContainer, pod.StepRemoveContainer, pod.StepSignalContainer,
+		pod.StepPostStart, pod.StepPreStop:
 		attempt, _, _ = strings.Cut(rest, "/")
 		return attempt, true
 	}

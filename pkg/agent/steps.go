@@ -32,6 +32,7 @@ func (w *worker) begin(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Obs
 	}
 	sctx, cancel := context.WithCancel(ctx)
 	f := &flight{step: s, since: now, cancel: cancel}
+	w.hookBegins(p, s, now)
 	w.mu.Lock()
 	w.flights[id] = f
 	w.mu.Unlock()
@@ -96,6 +97,8 @@ func (w *worker) execute(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.O
 		return w.create(ctx, p, s, o)
 	case pod.StepStartContainer:
 		return w.start(ctx, p, s, o)
+	case pod.StepPostStart, pod.StepPreStop:
+		return w.hook(ctx, p, s, o)
 	case pod.StepSignalContainer:
 		return w.signal(ctx, p, s, o)
 	case pod.StepRemoveContainer:
@@ -195,6 +198,10 @@ func containerOf(s pod.Step, o pod.Observed) string {
 // announceFailure records the event of a failed step.
 func (w *worker) announceFailure(p *corev1.Pod, s pod.Step, o pod.Observed, err error) {
 	switch s.Kind {
+	case pod.StepPostStart:
+		w.warning(p, s.Container, reasonFailedPostStart, "PostStartHook failed")
+	case pod.StepPreStop:
+		w.warning(p, s.Container, reasonFailedPreStop, "PreStopHook failed")
 	case pod.StepPullImage:
 		for _, name := range usersOf(p, s) {
 			w.warning(p, name, reasonFailed, "Failed to pull image %q: %v", s.Image, err)

@@ -40,14 +40,18 @@ type worker struct {
 	status   *corev1.PodStatus // as last computed
 	flights  map[pod.StepID]*flight
 	outcomes []outcome
-	back     bool              // a part that did not answer may be back
-	fetched  map[string]string // by container: what was pulled for its next attempt
+	found    map[string]pod.Probes // by attempt: what its probes found
+	back     bool                  // a part that did not answer may be back
+	fetched  map[string]string     // by container: what was pulled for its next attempt
 
 	// What follows belongs to the worker's goroutine.
 	failures   map[pod.StepID]pod.Failure
 	stops      map[string]time.Time
 	kills      map[string]time.Time
 	pulls      map[string]time.Time
+	hooks      map[string]pod.Hooks
+	probing    map[probeKey]context.CancelFunc
+	stopping   time.Time // since when the whole pod is being stopped
 	endings    map[string]ending
 	notices    map[pod.Notice]struct{}
 	guard      guard
@@ -86,6 +90,9 @@ func newWorker(a *Agent, p *corev1.Pod, ev *pod.Eviction) *worker {
 		flights:   map[pod.StepID]*flight{},
 		failures:  map[pod.StepID]pod.Failure{},
 		stops:     map[string]time.Time{},
+		hooks:     map[string]pod.Hooks{},
+		probing:   map[probeKey]context.CancelFunc{},
+		found:     map[string]pod.Probes{},
 		endings:   map[string]ending{},
 		notices:   map[pod.Notice]struct{}{},
 		kills:     map[string]time.Time{},
@@ -238,6 +245,7 @@ func (w *worker) round(ctx context.Context) (wait time.Duration, done bool) {
 	now := w.a.clock()
 	d := pod.Plan(p, o, now)
 	w.notify(p, d.Notices)
+	w.noteStopping(d.Stopping, now)
 	// A pod that keeps its object for a finalizer stays until that is gone.
 	if d.Done && gone {
 		return 0, true
@@ -254,6 +262,7 @@ func (w *worker) round(ctx context.Context) (wait time.Duration, done bool) {
 		o.InFlight = w.inFlight()
 		w.report(p, o, now)
 	}
+	w.probe(ctx, p, o, now)
 	return wait, false
 }
 
@@ -342,6 +351,7 @@ func (w *worker) record(oc outcome) {
 		delete(w.failures, id)
 	case errors.Is(oc.err, context.Canceled):
 		// Given up on purpose; it says nothing about the step.
+	case w.hookFailed(oc):
 	case errors.Is(oc.err, pod.ErrUnavailable):
 		w.hold("a part of the node does not answer", oc.err)
 	default:
@@ -361,6 +371,8 @@ func (w *worker) remember(oc outcome) {
 	switch oc.step.Kind {
 	case pod.StepDeletePod:
 		w.deleted = true
+	case pod.StepPostStart, pod.StepPreStop:
+		w.hookEnded(oc.step, pod.HookDone, "")
 	case pod.StepRemoveVolumes:
 		w.files.reset()
 	case pod.StepPullImage:

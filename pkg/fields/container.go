@@ -61,20 +61,44 @@ func containerResourceRules(p string) []Rule {
 }
 
 func containerLifeRules(p string, init bool) []Rule {
-	restart := "the restartPolicy of the pod holds for all its containers"
+	restart := refused(p+".restartPolicy", "the restartPolicy of the pod holds for all its containers")
 	if init {
-		restart = "sidecars are not run beside others; list the container in containers"
+		restart = only(p+".restartPolicy", "an init container runs until it succeeds, or beside the others with Always",
+			"Always").later("Never", "OnFailure")
 	}
-	const probe = "containers are not probed, one that runs is ready; leave it out"
-	return []Rule{
-		refused(p+".restartPolicy", restart),
-		refused(p+".restartPolicyRules", "the restartPolicy of the pod holds for all its containers"),
-		refused(p+".resizePolicy", "replace the pod to change its resources"),
-		refused(p+".livenessProbe", probe),
-		refused(p+".readinessProbe", probe),
-		refused(p+".startupProbe", probe),
-		refusedUnlessEmpty(p+".lifecycle", "hooks are not run; let the command do the work"),
-	}
+	return slices.Concat(
+		probeRules(p+".startupProbe"), probeRules(p+".livenessProbe"), probeRules(p+".readinessProbe"),
+		hookRules(p+".lifecycle.postStart"), hookRules(p+".lifecycle.preStop"),
+		[]Rule{
+			honoured(p+".lifecycle.stopSignal", "it needs spec.os.name"),
+			restart,
+			refused(p+".restartPolicyRules", "the restartPolicy of the pod holds for all its containers"),
+			refused(p+".resizePolicy", "replace the pod to change its resources"),
+		},
+	)
+}
+
+// probeRules are those of a probe. Its network kinds are dialled from the node.
+func probeRules(p string) []Rule {
+	return slices.Concat(
+		each(Honoured, p, "exec.command", "tcpSocket.host", "tcpSocket.port", "grpc.port", "grpc.service", "grpc.mode"),
+		httpGetRules(p),
+		each(Honoured, p, "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold",
+			"failureThreshold", "terminationGracePeriodSeconds"),
+	)
+}
+
+func hookRules(p string) []Rule {
+	return slices.Concat(
+		each(Honoured, p, "exec.command", "sleep.seconds"),
+		httpGetRules(p),
+		[]Rule{refused(p+".tcpSocket", "use httpGet or exec; Kubernetes does nothing with it either")},
+	)
+}
+
+func httpGetRules(p string) []Rule {
+	return each(Honoured, p, "httpGet.path", "httpGet.port", "httpGet.host", "httpGet.scheme", "httpGet.protocol",
+		"httpGet.httpHeaders[].name", "httpGet.httpHeaders[].value")
 }
 
 func containerSecurityRules(p string) []Rule {

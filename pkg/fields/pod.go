@@ -101,7 +101,7 @@ func podSpecRules() []Rule {
 			refused("spec.imagePullSecrets", "registries are read without credentials; "+
 				"import the image with 'carob image import'"),
 			refused("spec.ephemeralContainers", "add no containers to a pod that exists"),
-			refused("spec.readinessGates", "a pod is ready when its containers are; leave it out"),
+			honoured("spec.readinessGates[].conditionType", ""),
 			refused("spec.resources", "set resources of the containers"),
 			refused("spec.resourceClaims", "devices are not allocated; mount what is needed with hostPath"),
 			refused("spec.overhead", "there are no runtime classes; leave it out"),
@@ -144,7 +144,7 @@ func podSchedulingRules() []Rule {
 		only("spec.preemptionPolicy", "pods are all of one priority; leave it out", "PreemptLowerPriority"),
 		refusedUnlessEmpty("spec.affinity", "use nodeSelector"),
 		refused("spec.topologySpreadConstraints", "use nodeSelector"),
-		refused("spec.schedulingGates", "create the pod when it may run"),
+		honoured("spec.schedulingGates[].name", ""),
 		refusedUnlessEmpty("spec.schedulingGroup", "pods are scheduled one by one"),
 	}
 }

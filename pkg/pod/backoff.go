@@ -17,6 +17,9 @@ const (
 	// RetryDelayBase and RetryDelayMax bound the back-off of other steps.
 	RetryDelayBase = time.Second
 	RetryDelayMax  = 30 * time.Second
+	// MinStop is how long an attempt has after its stop signal, however much
+	// of the grace period its hook or its turn took.
+	MinStop = 2 * time.Second
 	// KillRetry is when SIGKILL is sent again to what still lives.
 	KillRetry = 10 * time.Second
 

@@ -3,6 +3,7 @@ package pod
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -13,6 +14,7 @@ const (
 	reasonPodFailed         = "PodFailed"
 	reasonNotReady          = "ContainersNotReady"
 	reasonNotInitialized    = "ContainersNotInitialized"
+	reasonGatesNotReady     = "ReadinessGatesNotReady"
 	reasonUnknownContainers = "UnknownContainerStatuses"
 )
 
@@ -20,8 +22,7 @@ const (
 // others stay behind them.
 func (v *view) conditions(s *corev1.PodStatus) {
 	ready := v.readyCondition(s)
-	podReady := ready
-	podReady.Type = corev1.PodReady
+	podReady := v.podReady(ready)
 	attached := v.whole && v.o.Sandbox.Attached
 	own := []corev1.PodCondition{
 		{Type: corev1.PodReadyToStartContainers, Status: boolStatus(attached && (v.end == nil || v.alive()))},
@@ -69,6 +70,11 @@ func (v *view) readyCondition(s *corev1.PodStatus) corev1.PodCondition {
 		return c
 	}
 	var unready []string
+	for i, u := range v.inits {
+		if u.sidecar && i < len(s.InitContainerStatuses) && !s.InitContainerStatuses[i].Ready {
+			unready = append(unready, u.c.Name)
+		}
+	}
 	for _, cs := range s.ContainerStatuses {
 		if !cs.Ready {
 			unready = append(unready, cs.Name)
@@ -83,6 +89,31 @@ func (v *view) readyCondition(s *corev1.PodStatus) corev1.PodCondition {
 	return c
 }
 
+// podReady is the Ready condition: that of the containers, and the readiness
+// gates, whose conditions others write.
+func (v *view) podReady(containers corev1.PodCondition) corev1.PodCondition {
+	c := containers
+	c.Type = corev1.PodReady
+	if c.Status != corev1.ConditionTrue {
+		return c
+	}
+	var closed []string
+	for _, g := range v.pod.Spec.ReadinessGates {
+		i := slices.IndexFunc(v.pod.Status.Conditions, func(o corev1.PodCondition) bool { return o.Type == g.ConditionType })
+		switch {
+		case i < 0:
+			closed = append(closed, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.", g.ConditionType))
+		case v.pod.Status.Conditions[i].Status != corev1.ConditionTrue:
+			closed = append(closed, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v",
+				g.ConditionType, v.pod.Status.Conditions[i].Status))
+		}
+	}
+	if len(closed) > 0 {
+		c.Status, c.Reason, c.Message = corev1.ConditionFalse, reasonGatesNotReady, strings.Join(closed, ", ")
+	}
+	return c
+}
+
 func (v *view) initializedCondition(s *corev1.PodStatus) corev1.PodCondition {
 	c := corev1.PodCondition{Type: corev1.PodInitialized, Status: corev1.ConditionTrue}
 	if s.Phase == corev1.PodSucceeded {
@@ -94,7 +125,7 @@ func (v *view) initializedCondition(s *corev1.PodStatus) corev1.PodCondition {
 	}
 	var incomplete []string
 	for _, u := range v.inits {
-		if !v.initDone(u) {
+		if !v.passed(u) {
 			incomplete = append(incomplete, u.c.Name)
 		}
 	}

@@ -49,12 +49,12 @@ func (v *view) deadline() (time.Time, bool) {
 // complete says whether the containers have ended the pod by themselves, and
 // when the last of them did.
 func (v *view) complete() (finished time.Time, ok bool) {
-	if v.policy() == corev1.RestartPolicyAlways || v.alive() {
+	if v.policy() == corev1.RestartPolicyAlways || v.working() {
 		return time.Time{}, false
 	}
 	if v.policy() == corev1.RestartPolicyNever {
 		for _, u := range v.inits {
-			if u.ended != nil && u.ended.code() != 0 {
+			if u.init && u.ended != nil && u.ended.code() != 0 {
 				return u.ended.finishedAt(), true
 			}
 		}
@@ -70,13 +70,29 @@ func (v *view) complete() (finished time.Time, ok bool) {
 	return finished, len(v.apps) > 0
 }
 
-// wantsRestart says whether an app container that has ended runs again.
+// working says whether a container that the end of the pod depends on lives or
+// may come to life without another step.
+func (v *view) working() bool {
+	if v.inFlight(StepCreateContainer, StepStartContainer) {
+		return true
+	}
+	live := false
+	v.each(func(u *unit) { live = live || u.live != nil && !u.sidecar })
+	return live
+}
+
+// wantsRestart says whether an app container or a sidecar that has ended runs
+// again, while the pod does.
 func (v *view) wantsRestart(u *unit) bool {
+	if u.sidecar {
+		return true
+	}
 	switch v.policy() {
 	case corev1.RestartPolicyAlways:
 		return true
 	case corev1.RestartPolicyOnFailure:
-		if u.ended.code() != 0 {
+		// What a probe made end was to be restarted, whatever code it gave.
+		if u.ended.code() != 0 || v.o.Probes[u.ended.ID].Failed != "" {
 			return true
 		}
 	}

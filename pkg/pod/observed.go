@@ -55,6 +55,17 @@ type Observed struct {
 	// imagePullPolicy Always is kept: one pull before each attempt. An agent
 	// that restarts begins with none, and pulls once more at most.
 	Pulled map[string]time.Time
+	// Probes tells what the probes of an attempt have found, by attempt ID. An
+	// agent that restarts begins with none; what the previous status says of
+	// the same attempt holds until then.
+	Probes map[string]Probes
+	// Hooks tells how the lifecycle hooks of an attempt went, by attempt ID.
+	// An agent that restarts begins with none, and runs a hook again whose
+	// end no status shows.
+	Hooks map[string]Hooks
+	// Stopping is when this agent first got a Decision that says Stopping;
+	// zero before that.
+	Stopping time.Time
 	// Deleted: StepDeletePod has succeeded, or the API object is gone. It
 	// may still be there because of finalizers, but asks nothing of the node
 	// any more.
@@ -64,6 +75,51 @@ type Observed struct {
 	// Evicted is set when the node itself, or its admission, ends the pod:
 	// reason and message of the Failed phase. Nil otherwise.
 	Evicted *Eviction
+}
+
+// ProbeKind says what a probe is for.
+type ProbeKind string
+
+// The kinds of probe, by the names that events use.
+const (
+	StartupProbe   ProbeKind = "startup"
+	LivenessProbe  ProbeKind = "liveness"
+	ReadinessProbe ProbeKind = "readiness"
+)
+
+// Probes is what the probes of one attempt have found so far. Those that the
+// container does not have say nothing.
+type Probes struct {
+	// Started: the startup probe has succeeded.
+	Started bool
+	// Ready is what the readiness probe says; nil before its first verdict.
+	Ready *bool
+	// Failed is the startup or liveness probe that has failed for good, so
+	// that the attempt has to be replaced; else empty.
+	Failed ProbeKind
+}
+
+// HookState is how far a lifecycle hook is.
+type HookState int
+
+// The states of a hook.
+const (
+	// HookPending: it has not run, or not to its end.
+	HookPending HookState = iota
+	// HookDone: it ended well.
+	HookDone
+	// HookFailed: it ended badly, or its time was over.
+	HookFailed
+)
+
+// Hooks is how the lifecycle hooks of one attempt went.
+type Hooks struct {
+	PostStart, PreStop HookState
+	// Message says why PostStart failed.
+	Message string
+	// PreStopAt is when PreStop first began: the grace period counts from
+	// there. Zero: it has not.
+	PreStopAt time.Time
 }
 
 // Node is the part of a node that a pod's status repeats.

@@ -211,7 +211,7 @@ func TestSpecChangeReplacesTheAttempt(t *testing.T) {
 		s := running(t, podtest.NewPod(policy, "a", "b"))
 		s.Pod.Spec.Containers[0].Image = "example.test/a:2"
 		wantSteps(t, s, "signal-container/a-0/15")
-		if why := s.Last.Steps[0].Why; why != "Stopping container a: Container a definition changed, will be restarted" {
+		if why := s.Last.Steps[0].Why; why != "Container a definition changed, will be restarted" {
 			t.Errorf("why: %s", why)
 		}
 		s.FinishAll()

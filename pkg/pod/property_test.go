@@ -26,6 +26,16 @@ func drawPod(t *rapid.T) *corev1.Pod {
 			corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullIfNotPresent,
 		}).Draw(t, "pull")
 	}
+	for i := range p.Spec.InitContainers {
+		if rapid.Bool().Draw(t, "sidecar") {
+			always := corev1.ContainerRestartPolicyAlways
+			p.Spec.InitContainers[i].RestartPolicy = &always
+			drawLife(t, &p.Spec.InitContainers[i])
+		}
+	}
+	for i := range p.Spec.Containers {
+		drawLife(t, &p.Spec.Containers[i])
+	}
 	if rapid.IntRange(0, 4).Draw(t, "limited") == 0 {
 		d := rapid.Int64Range(1, 600).Draw(t, "deadline")
 		p.Spec.ActiveDeadlineSeconds = &d
@@ -33,6 +43,24 @@ func drawPod(t *rapid.T) *corev1.Pod {
 	grace := rapid.Int64Range(0, 40).Draw(t, "grace")
 	p.Spec.TerminationGracePeriodSeconds = &grace
 	return p
+}
+
+// drawLife gives a container some of the probes and hooks.
+func drawLife(t *rapid.T, c *corev1.Container) {
+	some := func(what string) bool { return rapid.IntRange(0, 3).Draw(t, what) == 0 }
+	if some("startup") {
+		c.StartupProbe = &corev1.Probe{}
+	}
+	if some("liveness") {
+		g := rapid.Int64Range(1, 50).Draw(t, "probe grace")
+		c.LivenessProbe = &corev1.Probe{TerminationGracePeriodSeconds: &g}
+	}
+	if some("readiness") {
+		c.ReadinessProbe = &corev1.Probe{}
+	}
+	if some("hooks") {
+		c.Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{}, PreStop: &corev1.LifecycleHandler{}}
+	}
 }
 
 func drawProgram(t *rapid.T) podtest.Program {
@@ -56,6 +84,7 @@ type machine struct {
 func newMachine(t *rapid.T) *machine {
 	s := podtest.NewSim(drawPod(t), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
 	s.Program = func(string, int) podtest.Program { return drawProgram(t) }
+	s.HookFails = func(pod.Step) bool { return rapid.IntRange(0, 3).Draw(t, "hook fails") == 0 }
 	return &machine{Sim: s}
 }
 
@@ -126,6 +155,13 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 				m.Vanish(id)
 			}
 		},
+		"probe": func(t *rapid.T) {
+			if id := m.attempt(t); id != "" {
+				k := rapid.SampledFrom([]pod.ProbeKind{pod.StartupProbe, pod.LivenessProbe, pod.ReadinessProbe}).Draw(t, "probe")
+				m.Probe(id, k, rapid.Bool().Draw(t, "good"))
+			}
+		},
+		"probe all": func(*rapid.T) { m.ProbeAll() },
 		"delete": func(t *rapid.T) {
 			if rapid.IntRange(0, 4).Draw(t, "really") == 0 {
 				m.Delete(rapid.Int64Range(0, 40).Draw(t, "grace"))
@@ -201,11 +237,12 @@ func TestComesToRest(t *testing.T) {
 		m.run(t)
 		// From now on nothing crashes.
 		m.Program = func(c string, _ int) podtest.Program {
-			if c == "i" || c == "j" {
+			if pod.IsInit(m.Pod, c) {
 				return podtest.Program{}
 			}
 			return podtest.Program{Lasts: podtest.Forever}
 		}
+		m.HookFails, m.AutoProbe = nil, true
 		m.FinishAll()
 		if !m.Settle(2 * time.Hour) {
 			t.Fatalf("no rest: %+v\n%+v", m.Last, m.Obs)

@@ -12,6 +12,7 @@ const (
 	ReasonCreateContainerConfig = "CreateContainerConfigError"
 	ReasonCreateContainer       = "CreateContainerError"
 	ReasonRunContainer          = "RunContainerError"
+	ReasonPostStartHook         = "PostStartHookError"
 	ReasonCreateSandbox         = "FailedCreatePodSandBox"
 	ReasonFailedMount           = "FailedMount"
 	ReasonCompleted             = "Completed"

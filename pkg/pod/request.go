@@ -58,3 +58,10 @@ func FindContainer(p *corev1.Pod, name string) (c *corev1.Container, init bool) 
 	}
 	return nil, false
 }
+
+// IsInit says whether the container has to end before those behind it begin:
+// it is an init container, and no sidecar.
+func IsInit(p *corev1.Pod, name string) bool {
+	c, init := FindContainer(p, name)
+	return init && !isSidecar(c)
+}

@@ -52,17 +52,23 @@ func cpuRequest(c *corev1.Container) int64 {
 	return c.Resources.Limits.Cpu().MilliValue()
 }
 
-// podSum adds what the app containers use together; an init container runs
-// alone, so that the largest one counts.
+// podSum adds what the app containers and sidecars use together. An init
+// container runs beside the sidecars before it only, so that the largest of
+// these sums counts.
 func podSum(p *corev1.Pod, of func(*corev1.Container) int64) int64 {
-	var sum, largest int64
+	var sum, beside, largest int64
 	for i := range p.Spec.Containers {
 		sum += of(&p.Spec.Containers[i])
 	}
 	for i := range p.Spec.InitContainers {
-		largest = max(largest, of(&p.Spec.InitContainers[i]))
+		c := &p.Spec.InitContainers[i]
+		if isSidecar(c) {
+			beside += of(c)
+			continue
+		}
+		largest = max(largest, beside+of(c))
 	}
-	return max(sum, largest)
+	return max(sum+beside, largest)
 }
 
 func limited(p *corev1.Pod, name corev1.ResourceName) bool {

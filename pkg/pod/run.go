@@ -29,13 +29,29 @@ func (pl *planner) planRun() {
 	case pl.whole && !pl.o.Sandbox.Attached && !pl.inFlight(StepDetachNetwork, StepRemoveSandbox):
 		pl.add(Step{Kind: StepAttachNetwork})
 	}
-	if u := pl.nextInit(); u != nil {
-		pl.advance(u)
+	if !pl.advanceInits() {
 		return
 	}
 	for _, u := range pl.apps {
 		pl.advance(u)
 	}
+}
+
+// advanceInits does what is next for the init containers: one after the other
+// until all have passed, and afterwards for the sidecars alone. It says whether
+// the app containers may go on.
+func (pl *planner) advanceInits() bool {
+	for _, u := range pl.inits {
+		if pl.initialized || pl.passed(u) {
+			if u.sidecar {
+				pl.advance(u)
+			}
+			continue
+		}
+		pl.advance(u)
+		return false
+	}
+	return true
 }
 
 // clearSandbox removes a sandbox that cannot be used, after what lives in it.
@@ -53,9 +69,11 @@ func (pl *planner) advance(u *unit) {
 	case u.live == nil:
 		pl.bringUp(u)
 	case u.live.SpecHash != u.hash && (!u.init || u.live.State == AttemptCreated):
-		pl.stop(u.live, fmt.Sprintf("Container %s definition changed, will be restarted", u.c.Name))
+		pl.stop(u.live, u, stopOrder{message: fmt.Sprintf("Container %s definition changed, will be restarted", u.c.Name)})
 	case u.live.State == AttemptCreated && pl.whole && pl.o.Sandbox.Attached && pl.o.VolumesReady:
 		pl.add(Step{Kind: StepStartContainer, Container: u.c.Name, Attempt: u.live.ID, Number: u.live.Number})
+	case u.live.State == AttemptRunning:
+		pl.keep(u)
 	}
 }
 

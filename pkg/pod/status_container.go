@@ -36,9 +36,9 @@ func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
 	}
 	started := false
 	switch {
-	case u.live != nil && u.live.State == AttemptRunning:
+	case v.up(u):
 		s.State.Running = &corev1.ContainerStateRunning{StartedAt: apiTime(u.live.StartedAt)}
-		started, s.Ready = true, !u.init
+		started, s.Ready = v.started(u), !u.init && v.ready(u)
 		identify(&s, u.live)
 		s.LastTerminationState = u.last(s.ContainerID)
 	case u.live != nil:
@@ -51,6 +51,10 @@ func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
 		v.neverRan(&s, u, ended)
 	}
 	s.Started = &started
+	if l := u.c.Lifecycle; l != nil && l.StopSignal != nil {
+		sig := *l.StopSignal
+		s.StopSignal = &sig
+	}
 	return s
 }
 
@@ -199,8 +203,12 @@ func terminatedOf(a *Attempt) *corev1.ContainerStateTerminated {
 	return t
 }
 
-// waitingLive is the state of an attempt that is made and not yet started.
+// waitingLive is the state of an attempt that is made and not yet started, or
+// whose postStart hook is not over.
 func (v *view) waitingLive(u *unit) *corev1.ContainerStateWaiting {
+	if h := v.o.Hooks[u.live.ID]; h.PostStart == HookFailed {
+		return &corev1.ContainerStateWaiting{Reason: ReasonPostStartHook, Message: h.Message}
+	}
 	if f, failed := v.failure(Step{Kind: StepStartContainer, Attempt: u.live.ID}); failed {
 		return waiting(f, ReasonRunContainer)
 	}
@@ -209,14 +217,14 @@ func (v *view) waitingLive(u *unit) *corev1.ContainerStateWaiting {
 
 // waitingNext says what holds up the next attempt, or nil where nothing does.
 func (v *view) waitingNext(u *unit, n attemptNext) *corev1.ContainerStateWaiting {
-	if !v.initialized && !u.init {
+	if !v.initialized && !u.init && !u.sidecar {
 		return nil
 	}
 	if v.now.Before(n.at) {
 		return &corev1.ContainerStateWaiting{Reason: ReasonCrashLoopBackOff, Message: fmt.Sprintf(
 			"back-off %s restarting failed container=%s pod=%s", n.delay, u.c.Name, v.nameAndUID())}
 	}
-	if u.init && u != v.nextInit() {
+	if !v.turn(u) {
 		return nil
 	}
 	if reason, message := v.imageWaiting(u); reason != "" {

@@ -26,6 +26,12 @@ const (
 	StepCreateContainer StepKind = "create-container"
 	// StepStartContainer starts the attempt with the given ID.
 	StepStartContainer StepKind = "start-container"
+	// StepPostStart runs the container's postStart hook in the attempt. Its
+	// outcome goes to Observed.Hooks and never to Observed.Failures.
+	StepPostStart StepKind = "post-start"
+	// StepPreStop runs the container's preStop hook in the attempt, for Limit
+	// at most. Its outcome goes where that of StepPostStart goes.
+	StepPreStop StepKind = "pre-stop"
 	// StepSignalContainer sends Signal to the attempt's process.
 	StepSignalContainer StepKind = "signal-container"
 	// StepRemoveContainer removes an attempt that has ended, or kills and
@@ -57,6 +63,8 @@ type Step struct {
 	// Attempt is the ID of the attempt to start, signal or remove.
 	Attempt string
 	Signal  syscall.Signal
+	// Limit is how long a hook may take; zero: as long as it needs.
+	Limit time.Duration
 	// Why is a sentence for the event and the log, as of a Killing event.
 	Why string
 }
@@ -69,7 +77,7 @@ func (s Step) ID() StepID {
 	case StepCreateContainer:
 		// Not the number: the failures of one container count together.
 		return StepID(string(s.Kind) + "/" + s.Container)
-	case StepStartContainer, StepRemoveContainer:
+	case StepStartContainer, StepRemoveContainer, StepPostStart, StepPreStop:
 		return StepID(string(s.Kind) + "/" + s.Attempt)
 	case StepSignalContainer:
 		return StepID(string(s.Kind) + "/" + s.Attempt + "/" + strconv.Itoa(int(s.Signal)))
@@ -97,6 +105,9 @@ type Decision struct {
 	Notices []Notice
 	// Wake is when to plan again although nothing has changed; zero: never.
 	Wake time.Time
+	// Stopping: the whole pod is being stopped. When an agent first saw it goes
+	// to Observed.Stopping.
+	Stopping bool
 	// Done: nothing of the pod is left on the node and nothing has to be
 	// reported any more; the agent can forget it.
 	Done bool

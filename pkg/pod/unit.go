@@ -14,9 +14,11 @@ const idScheme = "containerd://"
 
 // unit is one container of the spec with what is known about it.
 type unit struct {
-	c    *corev1.Container
-	init bool
-	hash string
+	c *corev1.Container
+	// init: it has to end before what follows it begins; sidecar: it is a
+	// restartable init container, which only has to be started.
+	init, sidecar bool
+	hash          string
 	// all are the attempts the runtime knows, newest first.
 	all []*Attempt
 	// live is the newest one that has not ended.
@@ -35,7 +37,8 @@ func newUnit(c *corev1.Container, init bool, all []*Attempt, prev *corev1.Contai
 	slices.SortStableFunc(all, func(a, b *Attempt) int {
 		return cmp.Or(cmp.Compare(b.Number, a.Number), b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
-	u := &unit{c: c, init: init, hash: SpecHash(c), all: all, prev: prev}
+	sidecar := init && isSidecar(c)
+	u := &unit{c: c, init: init && !sidecar, sidecar: sidecar, hash: SpecHash(c), all: all, prev: prev}
 	for _, a := range all {
 		u.count = max(u.count, a.Number)
 		switch {
@@ -113,3 +116,11 @@ const (
 	lostCode       = 137
 	startErrorCode = 128
 )
+
+// container is the unit's container; nil for a nil unit.
+func (u *unit) container() *corev1.Container {
+	if u == nil {
+		return nil
+	}
+	return u.c
+}

@@ -23,7 +23,8 @@ type view struct {
 	epoch time.Time
 	// whole: there is a sandbox, and it can be used.
 	whole bool
-	// initialized: every init container has done its work in this sandbox.
+	// initialized: every init container has done its work in this sandbox, and
+	// every sidecar has been started.
 	initialized bool
 }
 
@@ -154,26 +155,38 @@ func (v *view) findInitialized() bool {
 		}
 	}
 	for _, u := range v.inits {
-		if !v.initDone(u) {
+		if !v.passed(u) {
 			return false
 		}
 	}
 	return true
 }
 
+// passed says whether an init container lets those behind it begin: it has
+// done its work or, as a sidecar, is started.
+func (v *view) passed(u *unit) bool {
+	if u.sidecar {
+		return v.started(u) || v.end != nil && (u.live != nil || u.ended != nil)
+	}
+	return v.initDone(u)
+}
+
 func (v *view) initDone(u *unit) bool {
 	return u.live == nil && u.ended != nil && u.ended.code() == 0 && (v.end != nil || v.ofThisSandbox(u.ended))
 }
 
-// nextInit returns the first init container that has work to do, or nil.
-func (v *view) nextInit() *unit {
+// turn says whether those before a container let it begin.
+func (v *view) turn(u *unit) bool {
 	if v.initialized {
-		return nil
+		return true
 	}
-	for _, u := range v.inits {
-		if !v.initDone(u) {
-			return u
+	for _, before := range v.inits {
+		if before == u {
+			return true
+		}
+		if !v.passed(before) {
+			return false
 		}
 	}
-	return nil
+	return false
 }

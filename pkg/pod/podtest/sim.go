@@ -23,6 +23,10 @@ type Sim struct {
 	// Program says what an attempt does; nil: it runs until SIGTERM and
 	// ends with code 0.
 	Program func(container string, number int) Program
+	// HookFails says whether a hook of an attempt fails; nil: none does.
+	HookFails func(st pod.Step) bool
+	// AutoProbe lets Settle answer startup and readiness probes with success.
+	AutoProbe bool
 	// Broken are breaches of invariants, in words.
 	Broken []string
 	// Last is the last decision.
@@ -46,6 +50,7 @@ func NewSim(p *corev1.Pod, now time.Time) *Sim {
 func (s *Sim) forget() {
 	s.Obs.InFlight, s.Obs.Failures = map[pod.StepID]pod.Flight{}, map[pod.StepID]pod.Failure{}
 	s.Obs.Stops, s.Obs.Kills, s.Obs.Pulled = map[string]time.Time{}, map[string]time.Time{}, map[string]time.Time{}
+	s.Obs.Probes, s.Obs.Hooks, s.Obs.Stopping = map[string]pod.Probes{}, map[string]pod.Hooks{}, time.Time{}
 	s.Obs.Evicted = nil
 	clear(s.flights)
 }
@@ -64,8 +69,15 @@ func (s *Sim) Plan() pod.Decision {
 			s.broken("step %s asked for while it is under way", id)
 		}
 		s.checkBegin(st)
+		s.beginHook(st)
 		s.flights[id] = st
 		s.Obs.InFlight[id] = pod.Flight{Since: s.Now}
+	}
+	switch {
+	case !s.Last.Stopping:
+		s.Obs.Stopping = time.Time{}
+	case s.Obs.Stopping.IsZero():
+		s.Obs.Stopping = s.Now
 	}
 	s.Report()
 	if s.Last.Done {
@@ -99,6 +111,7 @@ func (s *Sim) Report() corev1.PodStatus {
 			s.broken("restartCount of %s fell from %d to %d", c.Name, counts[c.Name], c.RestartCount)
 		}
 	}
+	s.checkShown(before, after)
 	s.Pod.Status = after
 	return after
 }
@@ -139,6 +152,7 @@ func (s *Sim) checkBegin(st pod.Step) {
 			s.broken("%s in a pod that is being deleted", st.ID())
 		}
 	}
+	s.checkLife(st)
 	switch st.Kind {
 	case pod.StepStartContainer:
 		if s.Obs.Sandbox == nil || !s.Obs.Sandbox.Attached || s.Obs.Sandbox.Stale {
@@ -187,6 +201,8 @@ func (s *Sim) Finish(st pod.Step) {
 		if st.Signal == syscall.SIGKILL {
 			s.Obs.Kills[st.Attempt] = s.Now
 		}
+	case pod.StepPostStart, pod.StepPreStop:
+		s.endHook(st)
 	case pod.StepPullImage:
 		s.Obs.Pulled[st.Image] = s.Now
 	case pod.StepDeletePod:
@@ -196,6 +212,11 @@ func (s *Sim) Finish(st pod.Step) {
 
 // Fail ends a step under way with a failure, after its effect or without.
 func (s *Sim) Fail(st pod.Step, afterEffect bool, reason, message string) {
+	if st.Kind == pod.StepPostStart || st.Kind == pod.StepPreStop {
+		// Its outcome is lost, or it could not be carried out: no failure.
+		s.land(st)
+		return
+	}
 	if afterEffect {
 		_ = s.effect(st)
 	}

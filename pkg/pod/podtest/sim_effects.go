@@ -208,6 +208,10 @@ func (s *Sim) Settle(limit time.Duration) bool {
 			s.FinishAll()
 			continue
 		}
+		if s.AutoProbe && s.unprobed() {
+			s.ProbeAll()
+			continue
+		}
 		if s.Pod.Status.Phase != before {
 			// The API tells the agent about it, and the agent plans again.
 			continue

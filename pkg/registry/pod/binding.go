@@ -88,6 +88,9 @@ func bind(p *corev1.Pod, b *corev1.Binding) error {
 	if p.Spec.NodeName != "" {
 		return fmt.Errorf("pod %s is already assigned to node %q", p.Name, p.Spec.NodeName)
 	}
+	if len(p.Spec.SchedulingGates) > 0 {
+		return fmt.Errorf("pod %s has non-empty .spec.schedulingGates", p.Name)
+	}
 	p.Spec.NodeName = b.Target.Name
 	if len(b.Annotations) > 0 {
 		if p.Annotations == nil {

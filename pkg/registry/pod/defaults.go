@@ -88,6 +88,16 @@ func defaultContainer(c *corev1.Container) {
 			setDefault(&from.FieldRef.APIVersion, "v1")
 		}
 	}
+	for _, p := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
+		defaultProbe(p)
+	}
+	if c.Lifecycle != nil {
+		for _, h := range []*corev1.LifecycleHandler{c.Lifecycle.PostStart, c.Lifecycle.PreStop} {
+			if h != nil {
+				defaultHTTPGet(h.HTTPGet)
+			}
+		}
+	}
 	roundUp(c.Resources.Limits)
 	roundUp(c.Resources.Requests)
 	for name, limit := range c.Resources.Limits {
@@ -99,6 +109,28 @@ func defaultContainer(c *corev1.Container) {
 		}
 		c.Resources.Requests[name] = limit.DeepCopy()
 	}
+}
+
+func defaultProbe(p *corev1.Probe) {
+	if p == nil {
+		return
+	}
+	setDefault(&p.TimeoutSeconds, 1)
+	setDefault(&p.PeriodSeconds, 10)
+	setDefault(&p.SuccessThreshold, 1)
+	setDefault(&p.FailureThreshold, 3)
+	defaultHTTPGet(p.HTTPGet)
+	if p.GRPC != nil {
+		setPointer(&p.GRPC.Service, "")
+	}
+}
+
+func defaultHTTPGet(h *corev1.HTTPGetAction) {
+	if h == nil {
+		return
+	}
+	setDefault(&h.Path, "/")
+	setDefault(&h.Scheme, corev1.URISchemeHTTP)
 }
 
 // roundUp takes quantities to whole thousandths, the finest the API keeps.

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 )
 
@@ -63,7 +64,11 @@ func TestUpdates(t *testing.T) {
 			want: "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`",
 		},
 		"probe": {
-			change: func(p *corev1.Pod) { p.Spec.Containers[0].LivenessProbe = &corev1.Probe{} }, bumps: true,
+			change: func(p *corev1.Pod) {
+				p.Spec.Containers[0].LivenessProbe = &corev1.Probe{SuccessThreshold: 1, ProbeHandler: corev1.ProbeHandler{
+					TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(80)},
+				}}
+			}, bumps: true,
 			want: "livenessProbe",
 		},
 		"node": {

@@ -14,15 +14,22 @@ const reasonNodeLost = "NodeLost"
 type summary struct {
 	ready, total int
 	reason       string
-	restarts     int
-	lastRestart  metav1.Time
+	restarts
+	// beside are the restarts of sidecars alone.
+	beside restarts
+}
+
+// restarts is how often containers were restarted, and when one last was.
+type restarts struct {
+	count int
+	last  metav1.Time
 }
 
 // summarize finds the most telling reason: that of the init container that
 // holds the pod up, else that of the first container with something to say,
 // else the pod's own reason or phase.
 func summarize(p *corev1.Pod) summary {
-	s := summary{total: len(p.Spec.Containers), reason: string(p.Status.Phase)}
+	s := summary{total: len(p.Spec.Containers) + sidecars(p), reason: string(p.Status.Phase)}
 	if p.Status.Reason != "" {
 		s.reason = p.Status.Reason
 	}
@@ -50,9 +57,18 @@ func (s *summary) initializing(p *corev1.Pod) bool {
 	for i := range p.Status.InitContainerStatuses {
 		c := &p.Status.InitContainerStatuses[i]
 		s.addRestarts(c)
+		beside := sidecar(p, c.Name)
+		if beside {
+			s.beside.addRestarts(c)
+		}
 		end, wait := c.State.Terminated, c.State.Waiting
 		switch {
 		case end != nil && end.ExitCode == 0:
+			continue
+		case beside && c.Started != nil && *c.Started:
+			if c.Ready {
+				s.ready++
+			}
 			continue
 		case end != nil:
 			s.reason = "Init:" + endReason(end)
@@ -68,7 +84,7 @@ func (s *summary) initializing(p *corev1.Pod) bool {
 
 func (s *summary) addContainers(p *corev1.Pod) {
 	// Restarts of init containers are of interest only until they are done.
-	s.restarts, s.lastRestart = 0, metav1.Time{}
+	s.restarts = s.beside
 	running := false
 	for i := len(p.Status.ContainerStatuses) - 1; i >= 0; i-- {
 		c := &p.Status.ContainerStatuses[i]
@@ -92,11 +108,36 @@ func (s *summary) addContainers(p *corev1.Pod) {
 	}
 }
 
-func (s *summary) addRestarts(c *corev1.ContainerStatus) {
-	s.restarts += int(c.RestartCount)
-	if last := c.LastTerminationState.Terminated; last != nil && s.lastRestart.Before(&last.FinishedAt) {
-		s.lastRestart = last.FinishedAt
+func (r *restarts) addRestarts(c *corev1.ContainerStatus) {
+	r.count += int(c.RestartCount)
+	if last := c.LastTerminationState.Terminated; last != nil && r.last.Before(&last.FinishedAt) {
+		r.last = last.FinishedAt
 	}
+}
+
+// sidecars counts the init containers that run beside the others.
+func sidecars(p *corev1.Pod) int {
+	n := 0
+	for i := range p.Spec.InitContainers {
+		if sidecar(p, p.Spec.InitContainers[i].Name) {
+			n++
+		}
+	}
+	return n
+}
+
+func sidecar(p *corev1.Pod, name string) bool {
+	for i := range p.Spec.InitContainers {
+		if c := &p.Spec.InitContainers[i]; c.Name == name {
+			return restartable(c)
+		}
+	}
+	return false
+}
+
+// restartable says whether an init container is a sidecar.
+func restartable(c *corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 }
 
 func endReason(end *corev1.ContainerStateTerminated) string {

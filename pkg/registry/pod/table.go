@@ -77,9 +77,9 @@ func (t tableConvertor) row(p *corev1.Pod) metav1.TableRow {
 	if len(p.Status.PodIPs) > 0 {
 		ip = p.Status.PodIPs[0].IP
 	}
-	restarts := strconv.Itoa(s.restarts)
-	if s.restarts != 0 && !s.lastRestart.IsZero() {
-		restarts += fmt.Sprintf(" (%s ago)", t.since(s.lastRestart))
+	restarts := strconv.Itoa(s.restarts.count)
+	if s.restarts.count != 0 && !s.restarts.last.IsZero() {
+		restarts += fmt.Sprintf(" (%s ago)", t.since(s.restarts.last))
 	}
 	return metav1.TableRow{
 		Object: runtime.RawExtension{Object: p},

@@ -21,6 +21,10 @@ func ValidateCreate(p *corev1.Pod) field.ErrorList {
 	errs := apivalidation.ValidateObjectMeta(&p.ObjectMeta, true, apivalidation.NameIsDNSSubdomain,
 		field.NewPath("metadata"))
 	errs = append(errs, Refuse(&p.Spec, field.NewPath("spec"))...)
+	if p.Spec.NodeName != "" && len(p.Spec.SchedulingGates) > 0 {
+		errs = append(errs, field.Forbidden(field.NewPath("spec", "nodeName"),
+			"cannot be set until all schedulingGates have been cleared"))
+	}
 	return append(errs, validateSpec(&p.Spec, field.NewPath("spec"))...)
 }
 
@@ -44,6 +48,7 @@ func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	}
 	errs = append(errs, validateTolerations(s.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, validateNames(s, path)...)
+	errs = append(errs, validateGates(s, path)...)
 	return append(errs, validateDNS(s, path)...)
 }
 

@@ -30,6 +30,7 @@ func validateAllContainers(s *corev1.PodSpec, volumes sets.Set[string], path *fi
 			c, at := &list.containers[i], path.Child(list.name).Index(i)
 			errs = append(errs, validateName(at.Child("name"), c.Name, names)...)
 			errs = append(errs, validateContainer(c, volumes, at)...)
+			errs = append(errs, validateLife(c, s, list.name == "initContainers", at)...)
 			errs = append(errs, validateHostPorts(c.Ports, hostPorts, at.Child("ports"))...)
 			if s.HostNetwork {
 				errs = append(errs, validateSamePorts(c.Ports, at.Child("ports"))...)

@@ -29,6 +29,7 @@ func ValidateUpdate(p, old *corev1.Pod) field.ErrorList {
 	errs = append(errs, validateDeadlineUpdate(&p.Spec, &old.Spec, path)...)
 	errs = append(errs, validateTolerationUpdate(p.Spec.Tolerations, old.Spec.Tolerations,
 		path.Child("tolerations"))...)
+	errs = append(errs, validateGatesUpdate(&p.Spec, &old.Spec, path)...)
 	if rest := withMutableFieldsOf(&p.Spec, &old.Spec); !apiequality.Semantic.DeepEqual(*rest, old.Spec) {
 		errs = append(errs, field.Forbidden(path, immutableSpec+"\n"+diff.Diff(old.Spec, *rest)))
 	}
@@ -60,6 +61,10 @@ func withMutableFieldsOf(s, old *corev1.PodSpec) *corev1.PodSpec {
 	}
 	rest.ActiveDeadlineSeconds = old.ActiveDeadlineSeconds
 	rest.Tolerations = old.Tolerations
+	rest.SchedulingGates = old.SchedulingGates
+	if len(old.SchedulingGates) > 0 {
+		rest.NodeSelector = old.NodeSelector
+	}
 	was, is := old.TerminationGracePeriodSeconds, s.TerminationGracePeriodSeconds
 	if was != nil && *was < 0 && is != nil && *is == 1 {
 		rest.TerminationGracePeriodSeconds = was

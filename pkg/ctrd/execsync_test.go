@@ -1,0 +1,107 @@
+package ctrd
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+func TestExec(t *testing.T) {
+	b := newBench(t)
+	r := b.ready(t)
+	req, _ := b.request(t, newUID(), "exec sleep 1000")
+	req.Env = []pod.EnvVar{{Name: "GREETING", Value: "good morning"}}
+	id := run(t, r, req)
+	sh := func(script string, timeout time.Duration) (string, int, error) {
+		out, code, err := r.Exec(t.Context(), id, []string{"/bin/sh", "-c", script}, timeout)
+		return string(out), code, err
+	}
+	out, code, err := sh(`echo "$GREETING"; echo no >&2; exit 3`, time.Minute)
+	if err != nil || code != 3 || !strings.Contains(out, "good morning\n") || !strings.Contains(out, "no\n") {
+		t.Errorf("%q %d %v", out, code, err)
+	}
+	// More than a pipe holds, and more than is kept.
+	out, code, err = sh(`i=0; while [ $i -lt 5000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done`, 0)
+	if err != nil || code != 0 || len(out) != execOutput {
+		t.Errorf("%d bytes, %d %v", len(out), code, err)
+	}
+	// What a command leaves running holds nobody up, and lives on.
+	began := time.Now()
+	if _, code, err = sh(`sleep 1001 & echo done`, time.Minute); err != nil || code != 0 || time.Since(began) > 10*time.Second {
+		t.Errorf("%d %v after %v", code, err, time.Since(began))
+	}
+	if !lives("sleep\x001001") {
+		t.Error("what was left running is gone")
+	}
+	// With its time a command goes, and all that it started.
+	_, _, err = sh(`sleep 1002 & (sleep 1003 & sleep 1004) & (setsid sleep 1005; true) & sleep 1006`, time.Second)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("time-out: %v", err)
+	}
+	for _, n := range []string{"1002", "1003", "1004", "1005", "1006"} {
+		eventually(t, "sleep "+n+" is gone", func() bool { return !lives("sleep\x00" + n) })
+	}
+	if _, _, err := r.Exec(t.Context(), id, []string{"/nowhere"}, time.Minute); err == nil {
+		t.Error("a missing command was executed")
+	}
+	if _, _, err := r.Exec(t.Context(), "none", []string{"true"}, time.Minute); !errors.Is(err, pod.ErrNotFound) {
+		t.Errorf("unknown attempt: %v", err)
+	}
+	if a, _ := attempt(t, r, id); a.State != pod.AttemptRunning {
+		t.Errorf("the attempt is %v", a.State)
+	}
+	if err := r.Remove(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.Exec(t.Context(), id, []string{"true"}, time.Minute); !errors.Is(err, pod.ErrNotFound) {
+		t.Errorf("removed attempt: %v", err)
+	}
+}
+
+// lives says whether a process with these arguments runs.
+func lives(args string) bool {
+	for _, p := range processes() {
+		line, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/cmdline")
+		if err == nil && strings.HasPrefix(string(line), args+"\x00") {
+			return true
+		}
+	}
+	return false
+}
+
+func TestDescendants(t *testing.T) {
+	all := []descent{
+		{pid: 1}, {pid: 10, parent: 1, session: 10}, {pid: 11, parent: 10, session: 10},
+		{pid: 12, parent: 11, session: 12}, // a session of its own
+		{pid: 13, parent: 1, session: 10},  // lost its parent
+		{pid: 20, parent: 1, session: 20},
+	}
+	if diff := cmp.Diff([]int{10, 11, 12, 13}, descendants(all, 10, nil)); diff != "" {
+		t.Error(diff)
+	}
+	known := map[int]bool{10: true, 11: true, 13: true}
+	if diff := cmp.Diff([]int{12}, descendants(all, 10, known)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte("7 (a) b) S 1 7 7 0 -1"))
+	f.Add([]byte("7 (sh"))
+	f.Fuzz(func(t *testing.T, line []byte) { parseStat(7, line) })
+}
+
+func TestParseStat(t *testing.T) {
+	p, ok := parseStat(7, []byte("7 (a) (b) S 3 4 5 0 -1"))
+	if !ok || p.state != 'S' || p.descent != (descent{7, 3, 5}) {
+		t.Errorf("%+v %v", p, ok)
+	}
+}
