@@ -77,9 +77,9 @@ func (t tableConvertor) row(p *corev1.Pod) metav1.TableRow {
 	if len(p.Status.PodIPs) > 0 {
 		ip = p.Status.PodIPs[0].IP
 	}
-	restarts := strconv.Itoa(s.restarts.count)
-	if s.restarts.count != 0 && !s.restarts.last.IsZero() {
-		restarts += fmt.Sprintf(" (%s ago)", t.since(s.restarts.last))
+	restarts := strconv.Itoa(s.count)
+	if s.count != 0 && !s.last.IsZero() {
+		restarts += fmt.Sprintf(" (%s ago)", t.since(s.last))
 	}
 	return metav1.TableRow{
 		Object: runtime.RawExtension{Object: p},
