@@ -86,7 +86,7 @@ spec:
   containers:
     - name: main
       image: busybox:1.35
-      command: [sh, -c, 'mkdir /www; httpd -p 8080 -h /www; sleep 2; touch /www/ok; sleep 5; rm /www/ok; sleep 5; touch /www/ok; sleep 1000']
+      command: [sh, -c, 'mkdir -p /www; httpd -p 8080 -h /www; sleep 2; touch /www/ok; sleep 5; rm /www/ok; sleep 5; touch /www/ok; sleep 1000']
       ports: [{name: web, containerPort: 8080}]
       readinessProbe: {httpGet: {path: /ok, port: web}, periodSeconds: 1, failureThreshold: 2}
 `)
