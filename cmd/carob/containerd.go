@@ -63,7 +63,6 @@ func connect(ctx context.Context, c config.Config, address string, imagesOnly bo
 	o := ctrd.Options{
 		Address: address, Namespace: c.ContainerdNamespace, Instance: c.InstanceID(), ImagesOnly: imagesOnly,
 		SeccompDir: filepath.Join(c.DataDir, "seccomp"), Log: log.Named("runtime"),
-		ExecDir: filepath.Join(c.RunDir, "exec"),
 	}
 	// A private containerd leaves there what it learned from the shims while
 	// carob was away.

@@ -76,7 +76,8 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 	}
 	node, err = agent.New(agent.Options{
 		Client: client, NodeName: c.NodeName, NodeIPs: nodeIPs(c.Listen),
-		Runtime: runtime, View: runtime, Images: runtime, ImageLister: runtime, Exec: runtime,
+		Runtime: runtime, View: runtime, Images: runtime, ImageLister: runtime,
+		Exec:      ctrd.NewCommands(runtime, filepath.Join(c.RunDir, "exec")),
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
 		Volumes: volumes, VolumeView: volumeParts{volumes}, VolumeUsage: volumeParts{volumes},
 		Logs: logs, LogReader: logs, Messages: volumeParts{volumes},

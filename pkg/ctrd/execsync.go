@@ -28,12 +28,25 @@ const (
 	execDrain = time.Second
 )
 
+// Commands executes commands in running attempts and waits for their ends.
+type Commands struct {
+	*Runtime
+	dir string
+}
+
+// NewCommands returns Commands that make their pipes in dir, which is theirs
+// alone: what callers that were killed have left there is removed.
+func NewCommands(r *Runtime, dir string) *Commands {
+	_ = os.RemoveAll(dir) // what stays is two FIFOs
+	return &Commands{Runtime: r, dir: dir}
+}
+
 // Exec runs cmd in a running attempt, as its user and in its environment, and
 // returns what it wrote to both outputs and its exit code. With the end of the
 // timeout (zero: there is none) or of ctx the command is killed with all that
 // it started, and the error wraps context.DeadlineExceeded or ctx's error. An
 // attempt that does not run gives pod.ErrNotFound.
-func (r *Runtime) Exec(ctx context.Context, id string, cmd []string, timeout time.Duration) ([]byte, int, error) {
+func (r *Commands) Exec(ctx context.Context, id string, cmd []string, timeout time.Duration) ([]byte, int, error) {
 	ctx = r.scoped(ctx)
 	if err := r.usable(ctx); err != nil {
 		return nil, 0, err
@@ -45,7 +58,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, cmd []string, timeout tim
 	if err != nil {
 		return nil, 0, fmt.Errorf("exec in %s: %w", id, err)
 	}
-	pipes, err := newExecPipes(r.opts.ExecDir)
+	pipes, err := newExecPipes(r.dir)
 	if err != nil {
 		return nil, 0, fmt.Errorf("exec in %s: %w", id, err)
 	}
@@ -58,7 +71,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, cmd []string, timeout tim
 }
 
 // execSpec is the process of the attempt with another command.
-func (r *Runtime) execSpec(ctx context.Context, id string, cmd []string) (*anypb.Any, error) {
+func (r *Commands) execSpec(ctx context.Context, id string, cmd []string) (*anypb.Any, error) {
 	c, err := r.containers().Get(ctx, id)
 	if err != nil {
 		return nil, native(err)
@@ -80,7 +93,7 @@ func (r *Runtime) execSpec(ctx context.Context, id string, cmd []string) (*anypb
 
 // execSync makes the process, waits for its end and removes it again, whatever
 // becomes of ctx.
-func (r *Runtime) execSync(ctx context.Context, id string, spec *anypb.Any, pipes *execPipes, timeout time.Duration) ([]byte, int, error) {
+func (r *Commands) execSync(ctx context.Context, id string, spec *anypb.Any, pipes *execPipes, timeout time.Duration) ([]byte, int, error) {
 	execID, err := newExecID()
 	if err != nil {
 		return nil, 0, err
@@ -161,10 +174,8 @@ type execPipes struct {
 }
 
 func newExecPipes(parent string) (*execPipes, error) {
-	if parent != "" {
-		if err := os.MkdirAll(parent, 0o700); err != nil {
-			return nil, fmt.Errorf("output pipes: %w", err)
-		}
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return nil, fmt.Errorf("output pipes: %w", err)
 	}
 	dir, err := os.MkdirTemp(parent, "carob-exec-")
 	if err != nil {

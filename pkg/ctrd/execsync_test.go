@@ -16,10 +16,10 @@ import (
 
 func TestExec(t *testing.T) {
 	b := newBench(t)
-	r := b.ready(t)
+	r := NewCommands(b.ready(t), t.TempDir())
 	req, _ := b.request(t, newUID(), "exec sleep 1000")
 	req.Env = []pod.EnvVar{{Name: "GREETING", Value: "good morning"}}
-	id := run(t, r, req)
+	id := run(t, r.Runtime, req)
 	sh := func(script string, timeout time.Duration) (string, int, error) {
 		out, code, err := r.Exec(t.Context(), id, []string{"/bin/sh", "-c", script}, timeout)
 		return string(out), code, err
@@ -55,7 +55,7 @@ func TestExec(t *testing.T) {
 	if _, _, err := r.Exec(t.Context(), "none", []string{"true"}, time.Minute); !errors.Is(err, pod.ErrNotFound) {
 		t.Errorf("unknown attempt: %v", err)
 	}
-	if a, _ := attempt(t, r, id); a.State != pod.AttemptRunning {
+	if a, _ := attempt(t, r.Runtime, id); a.State != pod.AttemptRunning {
 		t.Errorf("the attempt is %v", a.State)
 	}
 	if err := r.Remove(t.Context(), id); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,9 +50,6 @@ type Options struct {
 	StateDir string
 	// SeccompDir holds the seccomp profiles that pods may name.
 	SeccompDir string
-	// ExecDir is where Exec makes its pipes, and what is found there by Connect
-	// is removed; empty: the system's directory for temporary files.
-	ExecDir string
 	// ImagesOnly is for commands beside a running carob: it neither watches
 	// nor records exits; only the methods about images, Ping, Version and
 	// RemoveInstance work.
@@ -142,10 +138,6 @@ func Connect(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r.life, r.end = context.WithCancel(r.scoped(ctx))
 	if !o.ImagesOnly {
-		if o.ExecDir != "" {
-			// Left by commands whose caller was killed.
-			_ = os.RemoveAll(o.ExecDir)
-		}
 		r.workers.Go(func() { r.follow(r.life) })
 	}
 	return r, nil
