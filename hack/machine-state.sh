@@ -21,9 +21,9 @@ state() {
 	section "routes"
 	ip -4 route show table all | sed -E 's/ (expires|metric) [0-9a-z]+| linkdown\b//g' | sort
 	section "nftables and iptables"
-	# Each line with the table it is in.
+	# Each line with the table and the chain it is in.
 	nft list ruleset 2>/dev/null | sed -E 's/counter packets [0-9]+ bytes [0-9]+/counter/; s/ # handle [0-9]+//' |
-		awk '/^table/{t=$2" "$3} NF{print t": "$0}'
+		awk '/^table/{t=$2" "$3; c=""} /^\tchain/{c=" "$2} NF{print t c": "$0} /^\t}/{c=""}'
 	section "IP reservations"
 	find /var/lib/cni -type f 2>/dev/null | grep -v '/lock$' | ignore | sort
 	section "processes of containers"

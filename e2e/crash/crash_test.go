@@ -265,6 +265,12 @@ func (r *run) noteContainers(t *testing.T, seen map[string]string) {
 // settle waits until all pods are as they are wanted.
 func (r *run) settle(t *testing.T) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			out, _ := r.Kubectl("get", "pods", "-o", "yaml")
+			t.Logf("tasks:\n%s\n%s", strings.Join(ctr(t, r.Carob, "tasks", "list"), "\n"), out)
+		}
+	}()
 	harness.Eventually(t, 60*time.Second, func() string {
 		var odd []string
 		for _, p := range r.pods(t) {

@@ -43,7 +43,8 @@ type Carob struct {
 	DataDir string
 	RunDir  string
 	Listen  string
-	// Args are added to the flags of `carob up`.
+	// Args are added to the flags of `carob up`; CAROB_UP_ARGS gives the first
+	// ones, such as --log-level=debug.
 	Args []string
 
 	mu   sync.Mutex
@@ -97,7 +98,7 @@ func New(t testing.TB) *Carob {
 	}
 	c := &Carob{
 		Bin: bin, Dir: dir, DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"),
-		Listen: "127.0.0.1:" + FreePort(t),
+		Listen: "127.0.0.1:" + FreePort(t), Args: strings.Fields(os.Getenv("CAROB_UP_ARGS")),
 	}
 	t.Cleanup(func() { c.destroy(t) })
 	return c
@@ -363,30 +364,35 @@ func (c *Carob) SameState(t testing.TB, before string) {
 	t.Helper()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	old, now := c.ofOthers(before), ""
+	old := c.ofOthers(before)
+	var differ []string
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-tick.C {
-		if now = c.ofOthers(c.State(t)); old == now {
+		now := c.ofOthers(c.State(t))
+		// The order may differ: tables of others come and go.
+		if differ = append(missing(old, now, "-"), missing(now, old, "+")...); len(differ) == 0 {
 			return
 		}
 	}
-	diff := func(a, b, sign string) (lines []string) {
-		has := map[string]int{}
-		for l := range strings.Lines(b) {
-			has[l]++
-		}
-		for l := range strings.Lines(a) {
-			if has[l]--; has[l] < 0 {
-				lines = append(lines, sign+l)
-			}
-		}
-		return lines
+	t.Errorf("the machine is not as it was:\n%s", strings.Join(differ, ""))
+}
+
+// missing returns the lines of a that b lacks, each behind a sign.
+func missing(a, b, sign string) (lines []string) {
+	has := map[string]int{}
+	for l := range strings.Lines(b) {
+		has[l]++
 	}
-	t.Errorf("the machine is not as it was:\n%s", strings.Join(append(diff(old, now, "-"), diff(now, old, "+")...), ""))
+	for l := range strings.Lines(a) {
+		if has[l]--; has[l] < 0 {
+			lines = append(lines, sign+l)
+		}
+	}
+	return lines
 }
 
 // traces are names that tell an instance, a test or a benchmark: several may
-// run on one machine at the same time.
-var traces = regexp.MustCompile(`carob-[0-9a-f]{8}|carob-sb[0-9]+|/carob-(e2e|bench)-[0-9]+|carob-test|/tmp/[A-Za-z]+[0-9]{6,}|process_api`)
+// run on one machine at the same time, and podman beside them.
+var traces = regexp.MustCompile(`carob-[0-9a-f]{8}|carob-sb[0-9]+|/carob-(e2e|bench)-[0-9]+|carob-test|/tmp/[A-Za-z]+[0-9]{6,}|process_api|libpod|NETAVARK|podman[0-9]`)
 
 // ofOthers leaves out the lines of a state that name another instance.
 func (c *Carob) ofOthers(state string) string {
