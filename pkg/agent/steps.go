@@ -169,6 +169,10 @@ func (w *worker) deleteObject(ctx context.Context) error {
 		// The deletion matters more than the last words.
 		w.log.Debug("the last status is not written", zap.Error(err))
 	}
+	// The watch tells of the deletion before the answer is here: that must
+	// not cut the request off.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusTime)
+	defer cancel()
 	var now int64
 	err := w.a.o.Client.CoreV1().Pods(w.ref.Namespace).Delete(ctx, w.ref.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: &now,
