@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -53,5 +54,23 @@ func TestOnlyPodman(t *testing.T) {
 		if got := onlyPodman(c.table); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
+	}
+}
+
+func TestJumps(t *testing.T) {
+	const table = `table ip nat { # handle 3
+	chain NETAVARK-HOSTPORT-DNAT { # handle 9
+	}
+	chain PREROUTING { # handle 1
+		type nat hook prerouting priority dstnat; policy accept;
+		fib daddr type local counter packets 0 bytes 0 jump CNI-HOSTPORT-DNAT # handle 7
+		fib daddr type local counter packets 0 bytes 0 jump NETAVARK-HOSTPORT-DNAT # handle 12
+	}
+}`
+	if got, want := podmanChains(table), []string{"NETAVARK-HOSTPORT-DNAT"}; !slices.Equal(got, want) {
+		t.Errorf("chains %v, want %v", got, want)
+	}
+	if got, want := jumps(table, "NETAVARK-HOSTPORT-DNAT"), []string{"PREROUTING handle 12"}; !slices.Equal(got, want) {
+		t.Errorf("jumps %v, want %v", got, want)
 	}
 }

@@ -17,11 +17,24 @@ import (
 // traces is what podman makes outside of the directories it was told to use:
 // where it was there before, it is the user's, and stays.
 type traces struct {
-	cgroups, paths, tables []string
+	cgroups, paths, tables, chains []string
 }
 
 func listTraces(ctx context.Context) traces {
-	return traces{cgroups: podmanCgroups(), paths: podmanPaths(), tables: podmanTables(ctx)}
+	t := traces{cgroups: podmanCgroups(), paths: podmanPaths()}
+	for _, name := range iptablesTables(ctx) {
+		rules, err := nft(ctx, "list", "table", name)
+		if err != nil {
+			continue
+		}
+		if onlyPodman(rules) {
+			t.tables = append(t.tables, name)
+		}
+		for _, chain := range podmanChains(rules) {
+			t.chains = append(t.chains, name+" "+chain)
+		}
+	}
+	return t
 }
 
 // removeSince removes what has come since before was listed.
@@ -38,9 +51,17 @@ func removeSince(ctx context.Context, before traces) error {
 		errs = append(errs, os.RemoveAll(p))
 	}
 	for _, t := range since(before.tables, now.tables) {
-		if err := exec.CommandContext(ctx, "nft", append([]string{"delete", "table"}, strings.Fields(t)...)...).Run(); err != nil {
-			errs = append(errs, fmt.Errorf("delete table %s: %w", t, err))
-		}
+		_, err := nft(ctx, "delete", "table", t)
+		errs = append(errs, err)
+	}
+	// Those in tables that somebody else uses too.
+	chains := since(before.chains, listTraces(ctx).chains)
+	for _, c := range chains {
+		errs = append(errs, unlinkChain(ctx, c))
+	}
+	for _, c := range chains {
+		_, err := nft(ctx, "delete", "chain", c)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -78,30 +99,84 @@ func podmanPaths() []string {
 	return all
 }
 
-// podmanTables returns the tables of iptables in which there is nothing but
-// podman's chains and the built-in ones that lead to them, or nothing at all.
-func podmanTables(ctx context.Context) []string {
-	out, err := exec.CommandContext(ctx, "nft", "list", "tables").Output()
+// nft runs nft with arguments that may have spaces between their parts.
+func nft(ctx context.Context, args ...string) (string, error) {
+	args = strings.Fields(strings.Join(args, " "))
+	out, err := exec.CommandContext(ctx, "nft", args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("nft %s: %w", strings.Join(args, " "), err)
+	}
+	return string(out), nil
+}
+
+// iptablesTables returns the tables that iptables keeps, each with its family.
+func iptablesTables(ctx context.Context) []string {
+	out, err := nft(ctx, "list", "tables")
 	if err != nil {
 		return nil
 	}
 	var all []string
-	for line := range strings.Lines(string(out)) {
-		t, ok := strings.CutPrefix(strings.TrimSpace(line), "table ")
-		if family, name, _ := strings.Cut(t, " "); !ok || family != "ip" && family != "ip6" || !slices.Contains(iptablesTables, name) {
-			continue
-		}
-		rules, err := exec.CommandContext(ctx, "nft", append([]string{"list", "table"}, strings.Fields(t)...)...).Output()
-		if err == nil && onlyPodman(string(rules)) {
-			all = append(all, t)
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) == 3 && (f[1] == "ip" || f[1] == "ip6") && slices.Contains([]string{"filter", "nat", "mangle", "raw", "security"}, f[2]) {
+			all = append(all, f[1]+" "+f[2])
 		}
 	}
 	return all
 }
 
-var iptablesTables = []string{"filter", "nat", "mangle", "raw", "security"}
+const podmanPrefix = "NETAVARK"
 
-// onlyPodman reads a table as nft lists it.
+// podmanChains returns podman's chains in a table as nft lists it.
+func podmanChains(table string) []string {
+	var all []string
+	for line := range strings.Lines(table) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "chain" && strings.HasPrefix(f[1], podmanPrefix) {
+			all = append(all, f[1])
+		}
+	}
+	return all
+}
+
+// unlinkChain empties a chain, given as family, table and name, and removes
+// the rules that lead to it.
+func unlinkChain(ctx context.Context, c string) error {
+	if _, err := nft(ctx, "flush", "chain", c); err != nil {
+		return err
+	}
+	table, name := c[:strings.LastIndexByte(c, ' ')], c[strings.LastIndexByte(c, ' ')+1:]
+	rules, err := nft(ctx, "--handle", "list", "table", table)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range jumps(rules, name) {
+		_, err := nft(ctx, "delete", "rule", table, r)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// jumps returns the rules that lead to a chain, as "<chain> handle <number>",
+// from a table as nft lists it with handles.
+func jumps(table, to string) []string {
+	var all []string
+	in := ""
+	for line := range strings.Lines(table) {
+		rule, handle, _ := strings.Cut(line, " # handle ")
+		f := strings.Fields(rule)
+		switch {
+		case len(f) > 1 && f[0] == "chain":
+			in = f[1]
+		case len(f) > 1 && handle != "" && f[len(f)-2] == "jump" && f[len(f)-1] == to:
+			all = append(all, in+" handle "+strings.TrimSpace(handle))
+		}
+	}
+	return all
+}
+
+// onlyPodman says whether there is nothing in a table but podman's chains and
+// the built-in ones that lead to them, or nothing at all.
 func onlyPodman(table string) bool {
 	builtIn := []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 	inOwn := false
@@ -111,11 +186,11 @@ func onlyPodman(table string) bool {
 		switch {
 		case line == "" || line == "}" || fields[0] == "table" || fields[0] == "type" || fields[0] == "#":
 		case fields[0] == "chain" && len(fields) > 1:
-			inOwn = strings.HasPrefix(fields[1], "NETAVARK")
+			inOwn = strings.HasPrefix(fields[1], podmanPrefix)
 			if !inOwn && !slices.Contains(builtIn, fields[1]) {
 				return false
 			}
-		case !inOwn && !strings.Contains(line, "NETAVARK"):
+		case !inOwn && !strings.Contains(line, podmanPrefix):
 			return false
 		}
 	}
