@@ -29,6 +29,7 @@ var checks = map[string]func(*testing.T, applied){
 	"shared-volume.yaml":     sharedVolume,
 	"configuration.yaml":     configuration,
 	"variables.yaml":         variables,
+	"pod-security.yaml":      podSecurity,
 	"host-network.yaml":      hostNetwork,
 	"security.yaml":          security,
 	"limits.yaml":            limits,
@@ -182,6 +183,20 @@ func hostNetwork(t *testing.T, a applied) {
 	a.WaitReady(t, "host-network")
 	a.logs(t, "host-network", "main", "the address is the node's\n")
 	a.fetches(t, "8085", "from the node's network")
+}
+
+func podSecurity(t *testing.T, a applied) {
+	harness.Eventually(t, 30*time.Second, func() string {
+		out, err := a.Kubectl("logs", "-n", "careful", "allowed")
+		if err != nil || out != "allowed as user 1000\n" {
+			return out
+		}
+		return ""
+	})
+	const plain = "apiVersion: v1\nkind: Pod\nmetadata: {name: plain, namespace: careful}\nspec: {containers: [{name: a, image: 'busybox:1.35'}]}\n"
+	if out, err := a.KubectlInput(plain, "apply", "-f", "-"); err == nil || !strings.Contains(out, `violates PodSecurity "restricted:latest"`) {
+		t.Errorf("a pod that is not careful: %s", out)
+	}
 }
 
 func security(t *testing.T, a applied) {

@@ -213,3 +213,47 @@ func TestNamespacesOfTheNode(t *testing.T) {
 		t.Errorf("%s\n%s", before, out)
 	}
 }
+
+func TestPodSecurityStandards(t *testing.T) {
+	c := harness.Started(t)
+	const label = "pod-security.kubernetes.io/"
+	for ns, labels := range map[string][]string{
+		"strict": {label + "enforce=restricted"}, "base": {label + "enforce=baseline", label + "warn=restricted"}, "free": nil,
+	} {
+		c.K(t, "create", "namespace", ns)
+		if labels != nil {
+			c.K(t, append([]string{"label", "namespace", ns}, labels...)...)
+		}
+	}
+	// The labels are seen a moment later, as on any server.
+	harness.Eventually(t, 10*time.Second, func() string {
+		out, err := c.KubectlInput(pod("plain", "", "", "true", ""), "apply", "-n", "strict", "-f", "-")
+		if err == nil || !strings.Contains(out, `pods "plain" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "main" must set securityContext.allowPrivilegeEscalation=false)`) {
+			_, _ = c.Kubectl("delete", "pod", "-n", "strict", "plain", "--ignore-not-found", "--now")
+			return out
+		}
+		return ""
+	})
+	careful := pod("careful", "runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}",
+		"allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}", "true", "")
+	if out, err := c.KubectlInput(careful, "apply", "-n", "strict", "-f", "-"); err != nil || strings.Contains(out, "Warning") {
+		t.Errorf("a careful pod: %s", out)
+	}
+	privileged := pod("privileged", "", "privileged: true", "true", "")
+	if out, err := c.KubectlInput(privileged, "apply", "-n", "base", "-f", "-"); err == nil || !strings.Contains(out, `violates PodSecurity "baseline:latest": privileged (container "main" must not set securityContext.privileged=true)`) {
+		t.Errorf("a privileged pod: %s", out)
+	}
+	if out, err := c.KubectlInput(pod("plain", "", "", "true", ""), "apply", "-n", "base", "-f", "-"); err != nil || !strings.Contains(out, `Warning: would violate PodSecurity "restricted:latest"`) {
+		t.Errorf("a plain pod is to be warned of: %s", out)
+	}
+	if out, err := c.KubectlInput(privileged, "apply", "-n", "free", "-f", "-"); err != nil {
+		t.Errorf("without labels: %s", out)
+	}
+	if out, err := c.Kubectl("label", "namespace", "free", label+"enforce=strictest"); err == nil || !strings.Contains(out, "must be one of privileged, baseline, restricted") {
+		t.Errorf("an unknown level: %s", out)
+	}
+	out := c.K(t, "label", "namespace", "free", label+"enforce=baseline")
+	if !strings.Contains(out, `Warning: existing pods in namespace "free" violate the new PodSecurity enforce level "baseline:latest"`) {
+		t.Errorf("existing pods: %s", out)
+	}
+}

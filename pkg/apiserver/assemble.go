@@ -137,7 +137,14 @@ func admissionChain(client kubernetes.Interface, shared informers.SharedInformer
 		return nil, err
 	}
 	initializer.New(client, nil, shared, nil, nil, nil, nil, nil).Initialize(l)
-	return l, l.ValidateInitialization()
+	if err := l.ValidateInitialization(); err != nil {
+		return nil, err
+	}
+	security, err := newPodSecurity(client, shared)
+	if err != nil {
+		return nil, err
+	}
+	return admission.NewChainHandler(l, security), nil
 }
 
 // servedVersion answers with carob's version where the library would tell its
