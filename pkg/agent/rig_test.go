@@ -46,7 +46,7 @@ func (r *rig) start() {
 		Runtime: w, View: w, Images: w, Sandboxes: sandboxes{w}, SandboxView: sandboxes{w},
 		Volumes: volumes{w}, VolumeView: volumes{w}, VolumeUsage: volumes{w}, Messages: volumes{w},
 		Logs: logs{w}, LogReader: logs{w}, Machine: machine{}, AgentVersion: "v0.1.0",
-		Collectors: []agent.Collector{sandboxes{w}},
+		Collectors: []agent.Collector{sandboxes{w}}, Exec: w,
 	}
 	if r.recorder != nil {
 		o.Recorder = r.recorder

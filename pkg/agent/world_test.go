@@ -32,6 +32,7 @@ type world struct {
 	nextPID  int
 	nextIP   int
 	usage    map[string]int64
+	execs    map[string]func(context.Context) ([]byte, int, error)
 
 	// away: the runtime does not answer.
 	away bool
@@ -51,7 +52,8 @@ func newWorld() *world {
 		volumes: map[types.UID]bool{}, hosts: map[types.UID][]string{},
 		images: map[string]bool{"img": true}, watchers: map[chan pod.Change]struct{}{},
 		copying: map[agent.LogKey]bool{}, calls: map[string]int{}, faults: map[string]func() error{},
-		kept: map[types.UID]bool{}, usage: map[string]int64{}, nextPID: 100, nextIP: 1,
+		kept: map[types.UID]bool{}, usage: map[string]int64{},
+		execs: map[string]func(context.Context) ([]byte, int, error){}, nextPID: 100, nextIP: 1,
 		life: func(pod.Attempt) (time.Duration, int) { return 0, 0 },
 	}
 }

@@ -68,7 +68,7 @@ func (v *view) phase(ended bool) (phase corev1.PodPhase, reason, message string)
 		return corev1.PodPending, "", ""
 	}
 	for _, u := range v.apps {
-		made := u.ended != nil || u.live != nil && u.live.State == AttemptRunning
+		made := u.ended != nil || v.up(u)
 		if !made {
 			return corev1.PodPending, "", ""
 		}
