@@ -12,9 +12,11 @@ import (
 
 const (
 	// shimSockets is where shims listen, whatever containerd's state directory.
-	shimSockets  = "/run/containerd/s"
-	shimUpPoll   = 2 * time.Millisecond
-	shimUpLimit  = time.Second
+	shimSockets = "/run/containerd/s"
+	shimUpPoll  = 2 * time.Millisecond
+	// A slow machine takes seconds to start a shim, and to be early is what
+	// must not happen; the lead ends by itself where a shim fails.
+	shimUpLimit  = 30 * time.Second
 	shimDialTime = 100 * time.Millisecond
 )
 

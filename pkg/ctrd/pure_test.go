@@ -183,7 +183,8 @@ func TestBuildSpec(t *testing.T) {
 	if *s.Process.OOMScoreAdj != 0 || s.Process.NoNewPrivileges || s.Process.Rlimits != nil || s.Process.Cwd != "/" {
 		t.Errorf("process: %+v", s.Process)
 	}
-	if *s.Linux.Resources.Memory.Limit != 5 || *s.Linux.Resources.Memory.Swap != 5 || *s.Linux.Resources.CPU.Shares != 2 {
+	if *s.Linux.Resources.Memory.Limit != 5 || *s.Linux.Resources.Memory.Swap != 5 || *s.Linux.Resources.CPU.Shares != 2 ||
+		s.Linux.Resources.Unified["memory.oom.group"] != "1" {
 		t.Errorf("resources: %+v", s.Linux.Resources)
 	}
 	want := []specs.LinuxNamespace{
@@ -214,6 +215,10 @@ func TestBuildSpec(t *testing.T) {
 	}
 	if _, run := at["/run"]; run {
 		t.Error("a tmpfs hides the image's /run")
+	}
+	in.host.cgroupV2 = false
+	if s, err := buildSpec(in); err != nil || s.Linux.Resources.Unified != nil {
+		t.Errorf("cgroup v1: %v, %v", s.Linux.Resources.Unified, err)
 	}
 }
 

@@ -64,6 +64,11 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 	s.Linux.CgroupsPath = in.cgroup
 	s.Linux.Namespaces = linuxNamespaces(in.req, in.host.cgroupV2)
 	setResources(s.Linux.Resources, in.req.Resources, in.host.swap)
+	if in.host.cgroupV2 {
+		// As Kubernetes has it: out of memory, the container ends as a whole.
+		// Half of its processes would be a state nobody can restart it from.
+		s.Linux.Resources.Unified = map[string]string{"memory.oom.group": "1"}
+	}
 	s.Mounts = specMounts(s.Mounts, in.req)
 	if err := secure(s, in); err != nil {
 		return nil, err
