@@ -62,7 +62,7 @@ func launchPrivate(ctx context.Context, c config.Config, log *zap.Logger) (*ctrd
 func connect(ctx context.Context, c config.Config, address string, imagesOnly bool, log *zap.Logger) (*ctrd.Runtime, error) {
 	o := ctrd.Options{
 		Address: address, Namespace: c.ContainerdNamespace, Instance: c.InstanceID(), ImagesOnly: imagesOnly,
-		SeccompDir: filepath.Join(c.DataDir, "seccomp"), Log: log.Named("runtime"),
+		SeccompDir: filepath.Join(c.DataDir, "seccomp"), PipeDir: filepath.Join(c.RunDir, "inside"), Log: log.Named("runtime"),
 	}
 	// A private containerd leaves there what it learned from the shims while
 	// carob was away.

@@ -17,6 +17,7 @@ import (
 	"github.com/carob-project/carob/pkg/cni"
 	"github.com/carob-project/carob/pkg/config"
 	"github.com/carob-project/carob/pkg/ctrd"
+	"github.com/carob-project/carob/pkg/netdial"
 	"github.com/carob-project/carob/pkg/sandbox"
 	"github.com/carob-project/carob/pkg/version"
 )
@@ -81,6 +82,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
 		Volumes: volumes, VolumeView: volumeParts{volumes}, VolumeUsage: volumeParts{volumes},
 		Logs: logs, LogReader: logs, Messages: volumeParts{volumes},
+		Inside: runtime, Attacher: logs, Dial: netdial.Localhost,
 		RuntimeHealth: runtimeHealth{runtime}, NetworkHealth: networkHealth{network},
 		RuntimeVersion: func(ctx context.Context) (string, error) {
 			v, err := runtime.Version(ctx)

@@ -44,6 +44,7 @@ var checks = map[string]func(*testing.T, applied){
 	"hooks.yaml":             hooks,
 	"sidecar.yaml":           sidecar,
 	"gates.yaml":             gates,
+	"shell.yaml":             shell,
 }
 
 func TestManifests(t *testing.T) {
@@ -275,4 +276,14 @@ func gracefulStop(t *testing.T, a applied) {
 
 func localhost(t *testing.T, a applied) {
 	a.logs(t, "localhost", "client", "pong\n", "pid 1\n")
+}
+
+func shell(t *testing.T, a applied) {
+	a.WaitReady(t, "shell")
+	if out := a.K(t, "exec", "shell", "-c", "shell", "--", "sh", "-c", "echo beside it"); out != "beside it\n" {
+		t.Errorf("exec: %q", out)
+	}
+	if out, err := a.KubectlInput("1 2 3", "attach", "-i", "shell", "-c", "counter"); err != nil || !strings.Contains(out, "words: 3\n") {
+		t.Errorf("attach: %q %v", out, err)
+	}
 }

@@ -46,6 +46,12 @@ type Options struct {
 	LogReader   server.LogReader
 	Messages    Messages
 
+	// Inside is optional; with it exec, attach and port-forward are served,
+	// and Attacher and Dial are required.
+	Inside   pod.Insider
+	Attacher Attacher
+	Dial     Dialer
+
 	// RuntimeHealth and NetworkHealth are optional; they decide whether the
 	// Node is Ready.
 	RuntimeHealth, NetworkHealth Health
@@ -167,6 +173,7 @@ func (o Options) check() error {
 		{"Volumes", o.Volumes != nil}, {"VolumeView", o.VolumeView != nil},
 		{"Logs", o.Logs != nil}, {"LogReader", o.LogReader != nil}, {"Messages", o.Messages != nil},
 		{"Machine", o.Machine != nil},
+		{"Attacher", o.Inside == nil || o.Attacher != nil}, {"Dial", o.Inside == nil || o.Dial != nil},
 	} {
 		if !f.have {
 			errs = append(errs, fmt.Errorf("%s %w", f.name, errMissing))

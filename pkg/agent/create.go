@@ -46,7 +46,13 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	if args.Stdout, args.Stderr, err = w.a.copiers.begin(ctx, k); err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}
-	req, err := pod.Request(p, args)
+	if c, _ := pod.FindContainer(p, s.Container); c != nil && c.Stdin && w.a.o.Attacher != nil {
+		args.Stdin, err = w.a.o.Attacher.Stdin(k)
+	}
+	var req pod.CreateRequest
+	if err == nil {
+		req, err = pod.Request(p, args)
+	}
 	if err == nil {
 		_, err = w.a.o.Runtime.Create(ctx, req)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -13,11 +14,23 @@ import (
 	"github.com/carob-project/carob/pkg/pod"
 )
 
-// serve answers for logs and health until ctx ends.
+// streamsEnd is how long the end of the agent waits for what ran inside of
+// containers for its clients.
+const streamsEnd = 5 * time.Second
+
+// serve answers for logs, streams and health until ctx ends.
 func (a *Agent) serve(ctx context.Context, l net.Listener) {
-	if err := server.Serve(ctx, l, server.NewHandler(a, a.o.LogReader, a.log)); err != nil {
+	var in server.Inside
+	if a.o.Inside != nil {
+		in = inside{a.o.Inside, a}
+	}
+	h := server.NewHandler(a, a.o.LogReader, in, a.log)
+	if err := server.Serve(ctx, l, h); err != nil {
 		a.log.Error("logs are not served any more", zap.Error(err))
 	}
+	wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), streamsEnd)
+	defer cancel()
+	h.Wait(wctx)
 }
 
 // FindPod implements server.Pods.

@@ -22,6 +22,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/node"
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/podlog"
+	"github.com/carob-project/carob/pkg/registry/podstream"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
 )
@@ -55,7 +56,7 @@ func newSchemes() (*schemes, error) {
 	for _, add := range []func(*runtime.Scheme) error{
 		metainternalversion.AddToScheme,
 		configmap.Kind().AddToScheme, serviceaccount.Kind().AddToScheme, lease.Kind().AddToScheme, namespace.Kind().AddToScheme,
-		secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme,
+		secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 	} {
 		if err := add(s.full); err != nil {
 			return nil, fmt.Errorf("scheme: %w", err)

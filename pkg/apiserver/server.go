@@ -37,7 +37,7 @@ type Options struct {
 	PKI *pki.Store
 	// Etcd are the endpoints of the store.
 	Etcd []string
-	// NodeTransport leads to the logs of pods.
+	// NodeTransport leads to the logs and streams of pods.
 	NodeTransport NodeTransport
 	// Version is what /version answers.
 	Version apiversion.Info

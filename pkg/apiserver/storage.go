@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -24,6 +25,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/node"
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/podlog"
+	"github.com/carob-project/carob/pkg/registry/podstream"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
 )
@@ -125,6 +127,7 @@ func pods(getter generic.RESTOptionsGetter, transport NodeTransport) (storageMap
 	}
 	m := s.Map()
 	m["pods/log"] = podlog.New(s.Pod, podlog.Transport(transport))
+	maps.Copy(m, podstream.New(s.Pod, podstream.Transport(transport)))
 	return m, nil
 }
 

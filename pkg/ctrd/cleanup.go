@@ -16,7 +16,8 @@ import (
 
 // CleanUp removes what a crash left half made in containerd: attempts that
 // were never started and have no process, containers of this instance that are
-// no attempts, snapshots without a container, and leases of an earlier carob.
+// no attempts, snapshots without a container, and leases and commands of an
+// earlier carob.
 // Call it once at start, before the first Create.
 func (r *Runtime) CleanUp(ctx context.Context) error {
 	ctx = r.scoped(ctx)
@@ -38,7 +39,7 @@ func (r *Runtime) CleanUp(ctx context.Context) error {
 		r.log.Info("removing a container that was never finished", zap.String("id", c.ID))
 		errs = append(errs, r.removeAny(ctx, c.ID))
 	}
-	errs = append(errs, r.cleanSnapshots(ctx, known), r.cleanLeases(ctx))
+	errs = append(errs, r.cleanSnapshots(ctx, known), r.cleanLeases(ctx), r.cleanCommands(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("clean up: %w", err)
 	}

@@ -75,14 +75,14 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 // checkPaths finds out before anything is made whether what the attempt needs
 // on this machine is there: the attempt is not to blame if it is not.
 func checkPaths(req pod.CreateRequest) error {
-	for _, p := range []string{req.Stdout, req.Stderr} {
+	for _, p := range []string{req.Stdin, req.Stdout, req.Stderr} {
 		if p == "" {
 			continue
 		}
 		if info, err := os.Stat(p); err != nil {
-			return fmt.Errorf("output pipe: %w", err)
+			return fmt.Errorf("pipe: %w", err)
 		} else if info.Mode().Type() != os.ModeNamedPipe {
-			return fmt.Errorf("output pipe %s: %w", p, errNoPipe)
+			return fmt.Errorf("pipe %s: %w", p, errNoPipe)
 		}
 	}
 	for _, m := range req.Mounts {
@@ -160,12 +160,14 @@ func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.Crea
 		return entry{}, fmt.Errorf("create snapshot: %w", native(err))
 	}
 	e, _, _ := observe(stored, nil, r.host.bootID)
-	pid, err := r.createTask(ctx, req.Pod.UID, &tasks.CreateTaskRequest{
-		ContainerID: c.ID,
-		Rootfs:      protoMounts(mounts),
-		Stdout:      req.Stdout,
-		Stderr:      req.Stderr,
-	})
+	task := &tasks.CreateTaskRequest{
+		ContainerID: c.ID, Rootfs: protoMounts(mounts), Terminal: req.TTY,
+		Stdin: req.Stdin, Stdout: req.Stdout, Stderr: req.Stderr,
+	}
+	if req.TTY {
+		task.Stderr = "" // a terminal has one output
+	}
+	pid, err := r.createTask(ctx, req.Pod.UID, task)
 	if err == nil {
 		e.attempt.PID = pid
 		return e, nil

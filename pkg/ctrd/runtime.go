@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,6 +52,9 @@ type Options struct {
 	StateDir string
 	// SeccompDir holds the seccomp profiles that pods may name.
 	SeccompDir string
+	// PipeDir is where the pipes of commands are; empty: below the system's
+	// directory for temporary files, under the instance's name.
+	PipeDir string
 	// ImagesOnly is for commands beside a running carob: it neither watches
 	// nor records exits; only the methods about images, Ping, Version and
 	// RemoveInstance work.
@@ -101,6 +106,7 @@ var (
 	_ pod.Runtime     = (*Runtime)(nil)
 	_ pod.RuntimeView = (*Runtime)(nil)
 	_ pod.Images      = (*Runtime)(nil)
+	_ pod.Insider     = (*Runtime)(nil)
 )
 
 // Connect returns a Runtime that connects by itself, now and whenever
@@ -115,6 +121,9 @@ func Connect(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	if o.MaxPulls <= 0 {
 		o.MaxPulls = 3
+	}
+	if o.PipeDir == "" {
+		o.PipeDir = filepath.Join(os.TempDir(), "carob-exec-"+o.Instance)
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()

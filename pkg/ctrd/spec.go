@@ -16,7 +16,11 @@ import (
 	"github.com/carob-project/carob/pkg/pod"
 )
 
-const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+const (
+	defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	// termEnv tells programs what the terminal of a client understands.
+	termEnv = "TERM=xterm"
+)
 
 // specInput is everything an OCI spec follows from.
 type specInput struct {
@@ -57,6 +61,7 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 	s.Process.Args = args
 	s.Process.Cwd = cwd
 	s.Process.Env = processEnv(in.image.Env, in.req)
+	s.Process.Terminal = in.req.TTY
 	s.Process.User = in.user
 	s.Process.Rlimits = nil
 	oom := max(in.req.OOMScoreAdj, in.host.minOOM)
@@ -89,11 +94,15 @@ func processArgs(img ocispec.ImageConfig, r pod.CreateRequest) []string {
 	}
 }
 
-// processEnv merges, later ones winning: a default PATH, the image's
-// environment, HOSTNAME, and the request's. A variable keeps the place where
+// processEnv merges, later ones winning: a default PATH, TERM where there is a
+// terminal, the image's environment, HOSTNAME, and the request's. A variable keeps the place where
 // it first appeared.
 func processEnv(image []string, r pod.CreateRequest) []string {
-	all := append([]string{defaultPath}, image...)
+	all := []string{defaultPath}
+	if r.TTY {
+		all = append(all, termEnv)
+	}
+	all = append(all, image...)
 	if r.Hostname != "" {
 		all = append(all, "HOSTNAME="+r.Hostname)
 	}

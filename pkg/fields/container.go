@@ -10,7 +10,8 @@ func containerRules(p string, init bool) []Rule {
 		each(Honoured, p+".ports[]", "name", "containerPort", "protocol", "hostPort", "hostIP"),
 		each(Honoured, p+".volumeMounts[]", "name", "mountPath", "readOnly", "subPath"),
 		[]Rule{honoured(p+".volumeMounts[].subPathExpr", "$(NAME) of a variable is expanded")},
-		each(Honoured, p, "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy"),
+		each(Honoured, p, "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy",
+			"stdin", "stdinOnce", "tty"),
 		containerResourceRules(p+".resources"),
 		containerLifeRules(p, init),
 		[]Rule{
@@ -18,9 +19,6 @@ func containerRules(p string, init bool) []Rule {
 			only(p+".volumeMounts[].recursiveReadOnly", "readOnly covers the mount itself", "Disabled"),
 			refused(p+".volumeMounts[].bindMountOptions", "leave it out"),
 			refused(p+".volumeDevices", "mount a directory with volumeMounts"),
-			only(p+".stdin", "there is no attach; standard input is empty", "false"),
-			only(p+".stdinOnce", "there is no attach; standard input is empty", "false"),
-			only(p+".tty", "there is no terminal", "false"),
 		},
 		containerSecurityRules(p+".securityContext."),
 	)

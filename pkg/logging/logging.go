@@ -31,7 +31,25 @@ func New(w io.Writer, level, format string) (*zap.Logger, error) {
 }
 
 // RouteKlog sends what the Kubernetes libraries log into log. Call it once,
-// before any of them starts.
+// before any of them starts. What they call errors though it is only a client
+// that hung up becomes information for debugging.
 func RouteKlog(log *zap.Logger) {
-	klog.SetLogger(zapr.NewLogger(log.Named("k8s")))
+	demote := zap.WrapCore(func(c zapcore.Core) zapcore.Core { return hangUps{c} })
+	klog.SetLogger(zapr.NewLogger(log.Named("k8s").WithOptions(demote)))
+}
+
+// hangUps is a core that lowers messages about streams whose client has gone.
+type hangUps struct{ zapcore.Core }
+
+// With implements zapcore.Core.
+func (h hangUps) With(fields []zapcore.Field) zapcore.Core { return hangUps{h.Core.With(fields)} }
+
+// Check implements zapcore.Core.
+func (h hangUps) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	switch e.Message {
+	case "Error on socket receive", "Unable to write frame",
+		"Error proxying data from client to backend", "Error proxying data from backend to client":
+		e.Level = zapcore.DebugLevel
+	}
+	return h.Core.Check(e, ce)
 }

@@ -142,6 +142,11 @@ type CreateRequest struct {
 	// Stdout and Stderr are paths of FIFOs, made by the caller before
 	// Create and read by it.
 	Stdout, Stderr string
+	// Stdin is the path of a FIFO made by the caller; empty: the process
+	// reads an end of file.
+	Stdin string
+	// TTY gives the process a terminal, whose output goes to Stdout.
+	TTY bool
 	// OOMScoreAdj is what the process should have; the runtime clamps it to
 	// what it may set.
 	OOMScoreAdj int

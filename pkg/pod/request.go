@@ -15,8 +15,9 @@ type RequestArgs struct {
 	Sandbox        Sandbox
 	// Mounts are those that Volumes.Mounts returned.
 	Mounts []Mount
-	// Stdout and Stderr are paths of FIFOs.
-	Stdout, Stderr string
+	// Stdout and Stderr are paths of FIFOs; so is Stdin, where the container
+	// wants one.
+	Stdin, Stdout, Stderr string
 	// Env are the container's variables, as EnvFor gave them.
 	Env []EnvVar
 	// NodeHostname is the hostname of the machine.
@@ -39,7 +40,7 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
 		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: HostnameOn(p, a.NodeHostname), HostPID: p.Spec.HostPID,
 		Resources: ResourcesFor(c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
-		Stdout: a.Stdout, Stderr: a.Stderr, Security: SecurityFor(p, c),
+		Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr, TTY: c.TTY, Security: SecurityFor(p, c),
 	}, nil
 }
 

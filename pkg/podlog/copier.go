@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -51,6 +52,9 @@ type Copier struct {
 	lost    int
 	// ending: the goroutines are to stop, and with finish to drain first.
 	ending, finish bool
+	// taps are the readers of output as it comes; closed: there will be none.
+	taps   map[*Tap]struct{}
+	closed bool
 }
 
 // source is one stream of a Copier.
@@ -59,6 +63,8 @@ type source struct {
 	name   Stream
 	pipe   *fifo
 	marks  bool
+	// shown is how much of what is in the pipe the taps have been given.
+	shown int
 }
 
 // resume goes on from what an earlier Copier has left.
@@ -124,6 +130,11 @@ func (k *Copier) release() error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.closed = true
+	for t := range k.taps {
+		t.end(io.EOF)
+	}
+	clear(k.taps)
 	return k.sink.close()
 }
 
@@ -234,6 +245,7 @@ func (s *source) batch(flush bool) (bool, error) {
 		if err != nil || len(in) == 0 {
 			return false, err
 		}
+		s.show(in)
 		now := k.stamp()
 		f := appendRecords(sc.out, in, now, s.name, maxOut, flush)
 		if f.consumed > 0 {
@@ -258,6 +270,7 @@ func (s *source) commit(sc *scratch, f formatted, now time.Time) error {
 		}
 	}
 	s.copier.write(f, now)
+	s.shown -= f.consumed
 	return s.pipe.consume(sc.in, f.consumed)
 }
 

@@ -34,6 +34,23 @@ func MakeFIFOs(dir string) (stdout, stderr string, err error) {
 	return stdout, stderr, nil
 }
 
+// StdinName is the name of the FIFO that MakeStdin makes.
+const StdinName = "stdin"
+
+// MakeStdin makes the FIFO of an attempt's standard input in dir, beside those
+// that MakeFIFOs makes, and returns its path. One that exists is kept.
+func MakeStdin(dir string) (string, error) {
+	path := filepath.Join(dir, StdinName)
+	err := unix.Mkfifo(path, 0o600)
+	if errors.Is(err, unix.EEXIST) {
+		err = checkFIFO(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("making the pipe of standard input %s: %w", path, err)
+	}
+	return path, nil
+}
+
 func checkFIFO(path string) error {
 	st, err := os.Lstat(path)
 	if err != nil {

@@ -27,32 +27,54 @@ type LogReader interface {
 	ReadLog(ctx context.Context, ref pod.Ref, container string, number int, o *corev1.PodLogOptions, w io.Writer) error
 }
 
-// NewHandler returns the handler of
+// Handler answers
 //
 //	GET /containerLogs/{namespace}/{pod}/{container}
+//	GET, POST /exec/{namespace}/{pod}/{container}
+//	GET, POST /attach/{namespace}/{pod}/{container}
+//	GET, POST /portForward/{namespace}/{pod}
 //	GET /healthz
 //
-// The log path takes the parameters of the API's pods/log subresource. Errors
-// are a line of text with the status code that the API should answer with.
-func NewHandler(pods Pods, logs LogReader, log *zap.Logger) http.Handler {
-	h := handler{pods: pods, logs: logs, log: log}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", h.serveLog)
-	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{$}", h.serveLog)
-	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}", h.serveLog)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+// The log path takes the parameters of the API's pods/log subresource. Exec,
+// attach and port-forward are upgraded to WebSocket or SPDY and take the
+// parameters of a kubelet. Errors are a line of text with the status code that
+// the API should answer with.
+type Handler struct {
+	pods     Pods
+	logs     LogReader
+	inside   Inside
+	log      *zap.Logger
+	mux      *http.ServeMux
+	sessions sessions
+}
+
+// NewHandler returns a Handler. Without inside, only logs and health are
+// served.
+func NewHandler(pods Pods, logs LogReader, inside Inside, log *zap.Logger) *Handler {
+	h := &Handler{pods: pods, logs: logs, inside: inside, log: log, mux: http.NewServeMux()}
+	h.mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", h.serveLog)
+	h.mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{$}", h.serveLog)
+	h.mux.HandleFunc("GET /containerLogs/{namespace}/{pod}", h.serveLog)
+	h.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok") // the caller has gone if it fails
 	})
-	return mux
+	if inside != nil {
+		for _, method := range []string{"GET ", "POST "} {
+			h.mux.HandleFunc(method+"/exec/{namespace}/{pod}/{container}", h.serveExec)
+			h.mux.HandleFunc(method+"/attach/{namespace}/{pod}/{container}", h.serveAttach)
+			h.mux.HandleFunc(method+"/portForward/{namespace}/{pod}", h.servePortForward)
+		}
+	}
+	return h
 }
 
-type handler struct {
-	pods Pods
-	logs LogReader
-	log  *zap.Logger
-}
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
-func (h handler) serveLog(w http.ResponseWriter, r *http.Request) {
+// Wait returns when no stream is open any more, or ctx has ended.
+func (h *Handler) Wait(ctx context.Context) { h.sessions.wait(ctx) }
+
+func (h *Handler) serveLog(w http.ResponseWriter, r *http.Request) {
 	namespace, name := r.PathValue("namespace"), r.PathValue("pod")
 	o, err := parseOptions(r.URL.Query())
 	if err != nil {

@@ -109,7 +109,7 @@ func TestContainerLogs(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := server.NewHandler(fakePods{testPod(tt.status), tt.attempts}, fakeLogs{tt.err}, zap.NewNop())
+			h := server.NewHandler(fakePods{testPod(tt.status), tt.attempts}, fakeLogs{tt.err}, nil, zap.NewNop())
 			rec := httptest.NewRecorder()
 			h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/containerLogs/default/"+tt.path, nil))
 			if rec.Code != tt.code || strings.TrimSpace(rec.Body.String()) != tt.body {
@@ -138,7 +138,7 @@ func TestServe(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	h := server.NewHandler(fakePods{pod: testPod()}, fakeLogs{}, zap.NewNop())
+	h := server.NewHandler(fakePods{pod: testPod()}, fakeLogs{}, nil, zap.NewNop())
 	go func() { done <- server.Serve(ctx, l, h) }()
 	if _, err := server.Listen(path); !errors.Is(err, server.ErrInUse) {
 		t.Errorf("second agent: %v", err)
@@ -171,7 +171,7 @@ func FuzzQuery(f *testing.F) {
 	for _, s := range []string{"", "follow=1&tailLines=3", "sinceTime=2026-01-01T00:00:00Z", "limitBytes=-1", "%zz"} {
 		f.Add(s)
 	}
-	h := server.NewHandler(fakePods{testPod(), []pod.Attempt{attempt(0, pod.AttemptRunning)}}, fakeLogs{}, zap.NewNop())
+	h := server.NewHandler(fakePods{testPod(), []pod.Attempt{attempt(0, pod.AttemptRunning)}}, fakeLogs{}, nil, zap.NewNop())
 	f.Fuzz(func(t *testing.T, q string) {
 		r := httptest.NewRequest(http.MethodGet, "/containerLogs/default/web/app", nil)
 		r.URL = &url.URL{Path: r.URL.Path, RawQuery: q}
