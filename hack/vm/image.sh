@@ -47,7 +47,7 @@ initrd=$work/initrd
 mkdir -p "$initrd"/{bin,dev,proc,mnt,modules}
 cp "$(command -v busybox)" "$initrd/bin/busybox"
 n=10
-for m in virtio_mmio virtio_blk; do
+for m in virtio_pci virtio_blk; do
 	for ko in $("$pkg/modprobe" -d "$pkg/root" -S "$version" --show-depends $m | awk '$1=="insmod"{print $2}'); do
 		n=$((n + 1))
 		compgen -G "$initrd/modules/*-${ko##*/}" >/dev/null || cp "$ko" "$initrd/modules/$n-${ko##*/}"
