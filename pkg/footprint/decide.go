@@ -11,7 +11,7 @@ const (
 	// slack is the growth that is not worth a collection.
 	slack = 8 << 20
 	// leastGap is the least time between two collections.
-	leastGap = time.Minute
+	leastGap = 20 * time.Second
 )
 
 // decider tells when giving memory back is due: the process has become quiet
