@@ -4,7 +4,7 @@ import "slices"
 
 const (
 	noUser  = "files belong to root; set their mode instead"
-	noToken = "pods get no identity"
+	noToken = "pods get no identity" //nolint:gosec // a sentence, not a secret
 )
 
 // volumeRules are the rules of a list of volumes.

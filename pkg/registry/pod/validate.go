@@ -55,10 +55,9 @@ func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 func validateTimes(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	grace := path.Child("terminationGracePeriodSeconds")
-	switch {
-	case s.TerminationGracePeriodSeconds == nil:
+	if s.TerminationGracePeriodSeconds == nil {
 		errs = append(errs, field.Required(grace, ""))
-	default:
+	} else {
 		errs = append(errs, apivalidation.ValidateNonnegativeField(*s.TerminationGracePeriodSeconds, grace)...)
 	}
 	if d := s.ActiveDeadlineSeconds; d != nil && (*d < 1 || *d > math.MaxInt32) {
