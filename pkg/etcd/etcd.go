@@ -99,6 +99,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		s.Stop()
 		return nil, fmt.Errorf("%w %s: %w", ErrStore, o.Dir, err)
 	}
+	if err := reserve(o.Dir); err != nil {
+		o.Log.Warn("no disk space is kept for the database", zap.Error(err))
+	}
 	return s, nil
 }
 
