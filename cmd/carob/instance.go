@@ -119,7 +119,8 @@ func removeInside(dir string, names ...string) error {
 	for _, n := range names {
 		errs = append(errs, os.RemoveAll(filepath.Join(dir, n)))
 	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+	// A file system of its own stays, empty.
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

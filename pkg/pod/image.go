@@ -40,6 +40,7 @@ func (pl *planner) fetch(u *unit) {
 			pl.wake(shown)
 		} else if at, again := retryAt(s.Kind, f); again && pl.now.Before(at) {
 			pl.notice(u.c.Name, corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", u.c.Image))
+			pl.notice(u.c.Name, corev1.EventTypeWarning, "Failed", "Error: "+ReasonImagePullBackOff)
 		}
 	}
 	pl.add(s)
