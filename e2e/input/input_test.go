@@ -22,14 +22,33 @@ func TestRefusedByTheAPI(t *testing.T) {
 		yaml string
 		want []string
 	}{
-		"malformed YAML":    {"apiVersion: v1\nkind: Pod\n  bad: [\n", []string{"error"}},
-		"unknown kind":      {"apiVersion: v1\nkind: Pud\nmetadata: {name: x}\n", []string{`no matches for kind "Pud"`}},
-		"unknown field":     {pod("  containers: [{name: a, image: x, comand: [y]}]\n"), []string{`unknown field "spec.containers[0].comand"`}},
-		"unsupported field": {pod("  containers: [{name: a, image: x, livenessProbe: {httpGet: {port: 80}}}]\n"), []string{"spec.containers[0].livenessProbe", "not supported yet"}},
-		"bad quantity":      {pod("  containers: [{name: a, image: x, resources: {limits: {memory: lots}}}]\n"), []string{"quantit"}},
-		"duplicate names":   {pod("  containers: [{name: a, image: x}, {name: a, image: z}]\n"), []string{"spec.containers[1].name", "Duplicate value"}},
-		"all at once":       {pod("  restartPolicy: Perhaps\n  containers: [{name: A_B, image: x}, {name: b}]\n"), []string{"spec.restartPolicy", "spec.containers[0].name", "spec.containers[1].image"}},
-		"no volume":         {pod("  containers: [{name: a, image: x, volumeMounts: [{name: v, mountPath: /v}]}]\n"), []string{"spec.containers[0].volumeMounts[0].name", "Not found"}},
+		"malformed YAML":     {"apiVersion: v1\nkind: Pod\n  bad: [\n", []string{"error", "yaml: line 3"}},
+		"a tab in YAML":      {"apiVersion: v1\nkind: Pod\nmetadata:\n\tname: x\n", []string{"error", "yaml: line"}},
+		"malformed JSON":     {`{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"`, []string{"error"}},
+		"no YAML at all":     {"\x00\xff\xfe\x01", []string{"error"}},
+		"nothing":            {"", []string{"no objects passed to apply"}},
+		"a text":             {"just a text\n", []string{"error"}},
+		"no kind":            {"apiVersion: v1\nmetadata: {name: x}\n", []string{"kind", "not set"}},
+		"no version":         {"kind: Pod\nmetadata: {name: x}\n", []string{"apiVersion", "not set"}},
+		"no name":            {"apiVersion: v1\nkind: Pod\nmetadata: {}\nspec: {containers: [{name: a, image: x}]}\n", []string{"name"}},
+		"unknown version":    {"apiVersion: v7\nkind: Pod\nmetadata: {name: x}\n", []string{`no matches for kind "Pod" in version "v7"`}},
+		"kind of Kubernetes": {"apiVersion: v1\nkind: Service\nmetadata: {name: x}\n", []string{`no matches for kind "Service" in version "v1"`}},
+		"wrong type":         {pod("  containers: {name: a, image: x}\n"), []string{"containers"}},
+		"number for text":    {pod("  containers: [{name: 5, image: x}]\n"), []string{"name"}},
+		"unknown kind":       {"apiVersion: v1\nkind: Pud\nmetadata: {name: x}\n", []string{`no matches for kind "Pud"`}},
+		"unknown field":      {pod("  containers: [{name: a, image: x, comand: [y]}]\n"), []string{`unknown field "spec.containers[0].comand"`}},
+		"unsupported field":  {pod("  containers: [{name: a, image: x, resizePolicy: [{resourceName: cpu, restartPolicy: NotRequired}]}]\n"), []string{"spec.containers[0].resizePolicy", "not supported yet"}},
+		"bad quantity":       {pod("  containers: [{name: a, image: x, resources: {limits: {memory: lots}}}]\n"), []string{"quantit"}},
+		"bad number":         {pod("  containers: [{name: a, image: x, resources: {requests: {cpu: '1,5'}}}]\n"), []string{"quantit"}},
+		"negative quantity":  {pod("  containers: [{name: a, image: x, resources: {requests: {cpu: -1}}}]\n"), []string{`spec.containers[0].resources.requests[cpu]`, "must be greater than or equal to 0"}},
+		"more than limited":  {pod("  containers: [{name: a, image: x, resources: {requests: {memory: 2Gi}, limits: {memory: 1Gi}}}]\n"), []string{"spec.containers[0].resources.requests", "must be less than or equal to memory limit"}},
+		"unknown resource":   {pod("  containers: [{name: a, image: x, resources: {limits: {bananas: 1}}}]\n"), []string{"spec.containers[0].resources.limits[bananas]"}},
+		"bad size limit":     {pod("  containers: [{name: a, image: x}]\n  volumes: [{name: v, emptyDir: {sizeLimit: big}}]\n"), []string{"quantit"}},
+		"port twice":         {pod("  containers: [{name: a, image: x, ports: [{containerPort: 1, hostPort: 9}, {containerPort: 2, hostPort: 9}]}]\n"), []string{"spec.containers[0].ports[1].hostPort", "Duplicate value"}},
+		"port out of range":  {pod("  containers: [{name: a, image: x, ports: [{containerPort: 70000}]}]\n"), []string{"spec.containers[0].ports[0].containerPort", "between 1 and 65535"}},
+		"duplicate names":    {pod("  containers: [{name: a, image: x}, {name: a, image: z}]\n"), []string{"spec.containers[1].name", "Duplicate value"}},
+		"all at once":        {pod("  restartPolicy: Perhaps\n  containers: [{name: A_B, image: x}, {name: b}]\n"), []string{"spec.restartPolicy", "spec.containers[0].name", "spec.containers[1].image"}},
+		"no volume":          {pod("  containers: [{name: a, image: x, volumeMounts: [{name: v, mountPath: /v}]}]\n"), []string{"spec.containers[0].volumeMounts[0].name", "Not found"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := c.RunInput(tc.yaml, "apply", "-f", "-")
@@ -42,6 +61,11 @@ func TestRefusedByTheAPI(t *testing.T) {
 				}
 			}
 		})
+	}
+	// Of several objects in a file, the good ones are taken.
+	both := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good}\n---\n" + pod("  containers: []\n")
+	if out, err := c.RunInput(both, "apply", "-f", "-"); err == nil || !strings.Contains(out, "configmap/good created") || !strings.Contains(out, "spec.containers") {
+		t.Errorf("one of two: %v\n%s", err, out)
 	}
 	if out := c.K(t, "get", "pods"); !strings.Contains(out, "No resources") {
 		t.Errorf("something was stored:\n%s", out)
