@@ -80,15 +80,18 @@ func TestExecWithStreams(t *testing.T) {
 		})
 	})
 	t.Run("with its container", func(t *testing.T) {
+		from, to := io.Pipe()
 		done := make(chan error, 1)
 		go func() {
-			code, err := sh(t.Context(), pod.Streams{}, "sleep 1000")
+			code, err := sh(t.Context(), pod.Streams{Stdout: to}, "echo begun; sleep 1000")
 			if err == nil && code != codeKilled {
 				err = fmt.Errorf("code %d", code)
 			}
 			done <- err
 		}()
-		time.Sleep(200 * time.Millisecond)
+		if line, err := bufio.NewReader(from).ReadString('\n'); err != nil || line != "begun\n" {
+			t.Fatalf("%q %v", line, err)
+		}
 		if err := r.Remove(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
