@@ -13,7 +13,7 @@ TOOLS     := .cache/tools
 # tests; only the race detector needs another.
 export CGO_ENABLED ?= 0
 
-.PHONY: help demo down build setup test test-unit test-e2e test-containerd2 lint bench generate verify
+.PHONY: help demo down build setup test test-unit test-e2e test-containerd2 test-vm lint bench generate verify
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -41,6 +41,9 @@ test-e2e: build ## end-to-end tests with the built binary and real kubectl
 
 test-containerd2: build $(TOOLS)/containerd2/containerd ## integration and e2e tests against containerd 2.x, built from source
 	PATH=$(CURDIR)/$(TOOLS)/containerd2:$$PATH $(GO) test -count=1 -timeout 20m ./pkg/ctrd/... ./e2e/...
+
+test-vm: build ## end-to-end tests in a virtual machine: cgroup v2, reboots, power cuts
+	$(GO) test -tags vm -count=1 -timeout 60m -v ./e2e/vm
 
 lint: $(TOOLS)/golangci-lint ## formatting, static checks and import directions
 	$(TOOLS)/golangci-lint run ./...
