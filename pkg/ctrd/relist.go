@@ -37,6 +37,7 @@ func (r *Runtime) relist(ctx context.Context) error {
 	}
 	byID := make(map[string]*tasktypes.Process, len(listed.Tasks))
 	for _, t := range listed.Tasks {
+		t.Status = r.trueStatus(t)
 		byID[t.ID] = t
 	}
 	entries := make(map[string]entry, len(records))
