@@ -113,16 +113,25 @@ func Started(t testing.TB) *Carob {
 	return c
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that was free an instant ago.
+// given are the ports that FreePort has returned: nobody listens on a host port
+// of a pod, so that the kernel takes it for free.
+var given sync.Map
+
+// FreePort returns a TCP port of 127.0.0.1 that was free an instant ago, and
+// never the same one twice.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		_ = l.Close()
+		if _, again := given.LoadOrStore(port, true); !again {
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 func (c *Carob) instanceFlags() []string {
@@ -392,7 +401,7 @@ func missing(a, b, sign string) (lines []string) {
 
 // traces are names that tell an instance, a test or a benchmark: several may
 // run on one machine at the same time, and podman beside them.
-var traces = regexp.MustCompile(`carob-[0-9a-f]{8}|carob-sb[0-9]+|/carob-(e2e|bench)-[0-9]+|carob-test|/tmp/[A-Za-z]+[0-9]{6,}|process_api|libpod|NETAVARK|podman[0-9]`)
+var traces = regexp.MustCompile(`carob-[0-9a-f]{8}|carob-sb[0-9]+|/carob-(e2e|bench)-[0-9]+|carob-test|/tmp/[A-Za-z]+[0-9]{6,}|process_api|libpod|NETAVARK|podman[0-9]|netns-[0-9a-f]{8}-`)
 
 // ofOthers leaves out the lines of a state that name another instance.
 func (c *Carob) ofOthers(state string) string {
