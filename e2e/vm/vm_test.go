@@ -253,7 +253,7 @@ func TestReboot(t *testing.T) {
 		t.Errorf("the Node's boot ID is %s, not %s", got, m.BootID())
 	}
 	// Init containers run again in a new sandbox; an emptyDir outlives it.
-	if out := m.Sh(t, "carob logs staged"); strings.TrimSpace(out) != "2" {
+	if out := m.Sh(t, "carob logs staged -c a"); strings.TrimSpace(out) != "2" {
 		t.Errorf("the first container of staged ran %q times", out)
 	}
 	if out := m.Sh(t, "wget -qO- http://127.0.0.1:8080/"); out != "by host port\n" {
@@ -288,23 +288,32 @@ func TestPowerCut(t *testing.T) {
 	m.WaitReady(t, "counter", "old")
 	cuts := []struct {
 		name string
-		// when returns as soon as the power is to be cut.
+		// when becomes true where the power is to be cut: a test of the shell.
 		when string
-		cut  func(*Machine)
+		cut  func(*Machine, testing.TB)
 	}{
-		{"as soon as the pods are in etcd", "true", func(m *Machine) { m.Kill(); m.Boot(t) }},
-		{"while their sandboxes are made", "until [ $(ls /run/carob/sandboxes | wc -l) -ge 4 ]; do :; done", func(m *Machine) { m.Reset(t) }},
-		{"while their containers start", "until pgrep -f 'runc.*create' >/dev/null; do :; done", func(m *Machine) { m.Kill(); m.Boot(t) }},
+		{"as soon as the pods are in etcd", "true", powerCut},
+		{"while their sandboxes are made", "[ $(ls /run/carob/sandboxes | wc -l) -ge 3 ]", (*Machine).Reset},
+		{"while their containers start", "[ $(ls -d $tasks/*/init.pid | wc -l) -ge 4 ]", powerCut},
 	}
 	for i, c := range cuts {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := fmt.Sprintf("new-%d-a", i), fmt.Sprintf("new-%d-b", i)
 			m.Write(t, "/tmp/new.yaml", sleeper(a)+sleeper(b))
 			logged := lastLine(t, m)
+			before := map[string]string{}
+			for name, p := range m.Pods(t) {
+				before[name] = p.Metadata.UID
+			}
 			// Deletion that was accepted is carried out after the boot.
-			m.Sh(t, "carob create -f /tmp/new.yaml && carob delete pod old --wait=false && timeout 60 sh -c \""+c.when+"\"")
-			before := m.Pods(t)
-			c.cut(m)
+			out := m.Sh(t, `tasks=/run/carob/containerd/io.containerd.runtime.v2.task/carob
+				carob delete pod old --wait=false > /dev/null
+				carob create -f /tmp/new.yaml -o jsonpath='{.metadata.name} {.metadata.uid}{"\n"}' && until `+c.when+`; do :; done`)
+			c.cut(m, t)
+			for line := range strings.Lines(out) {
+				name, uid, _ := strings.Cut(strings.TrimSpace(line), " ")
+				before[name] = uid
+			}
 			m.Sh(t, "/etc/machine-state.sh > /root/state")
 			m.Up(t)
 			m.WaitReady(t, "counter", a, b)
@@ -315,9 +324,16 @@ func TestPowerCut(t *testing.T) {
 				return ""
 			})
 			for name, p := range m.Pods(t) {
-				if b := before[name].Metadata.UID; b != p.Metadata.UID {
-					t.Errorf("%s is another pod: %s, was %s", name, p.Metadata.UID, b)
+				if was := before[name]; was != p.Metadata.UID {
+					t.Errorf("%s is another pod: %s, was %s", name, p.Metadata.UID, was)
 				}
+				delete(before, name)
+				if name == "counter" && p.Restarts()[0] != i+1 {
+					t.Errorf("counter was restarted %v times after %d cuts", p.Restarts(), i+1)
+				}
+			}
+			if delete(before, "old"); len(before) > 0 {
+				t.Errorf("lost: %v", before)
 			}
 			// A new attempt has begun a log of its own; of the one before what was
 			// written to the disk can be read.
@@ -332,6 +348,11 @@ func TestPowerCut(t *testing.T) {
 		})
 	}
 	m.Down(t)
+}
+
+func powerCut(m *Machine, t testing.TB) {
+	m.Kill()
+	m.Boot(t)
 }
 
 func lastLine(t *testing.T, m *Machine) int {
