@@ -83,9 +83,23 @@ type Dir struct {
 	Error string
 	// FreeBytes of its file system.
 	FreeBytes uint64
+	// Run is set for the run directory: records and sockets only, on a file
+	// system that is small by nature.
+	Run bool
 }
 
-const lowDisk = 1 << 30
+const (
+	lowDisk = 1 << 30
+	lowRun  = 32 << 20
+)
+
+// low says whether pods may soon fail for want of space.
+func (d Dir) low() bool {
+	if d.Run {
+		return d.FreeBytes < lowRun
+	}
+	return d.FreeBytes < lowDisk
+}
 
 // Judge returns the findings, in a fixed order. It is pure.
 func Judge(f Facts) []Finding {
@@ -110,7 +124,7 @@ func Judge(f Facts) []Finding {
 		case d.Error != "":
 			add("directory "+d.Path, Fail, true, d.Error, "make it writable for root, or choose another with --data-dir or --run-dir")
 		default:
-			add("directory "+d.Path, Warn, d.FreeBytes < lowDisk, fmt.Sprintf("%d MiB free", d.FreeBytes>>20), "free some space: pods fail when the disk is full")
+			add("directory "+d.Path, Warn, d.low(), fmt.Sprintf("%d MiB free", d.FreeBytes>>20), "free some space: pods fail when the disk is full")
 		}
 	}
 	return r

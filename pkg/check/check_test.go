@@ -39,6 +39,8 @@ func TestJudge(t *testing.T) {
 		"address taken":           {func(f *Facts) { f.ListenError = "in use" }, Fail, "in use"},
 		"address taken by itself": {func(f *Facts) { f.ListenError, f.Running = "in use", 7 }, OK, ""},
 		"directory":               {func(f *Facts) { f.Dirs[0].Error = "is a file" }, Fail, "is a file"},
+		"run directory low":       {func(f *Facts) { f.Dirs[0] = Dir{Path: "/run/carob", FreeBytes: 1 << 20, Run: true} }, Warn, "1 MiB free"},
+		"run directory small":     {func(f *Facts) { f.Dirs[0] = Dir{Path: "/run/carob", FreeBytes: 200 << 20, Run: true} }, OK, ""},
 		"disk low":                {func(f *Facts) { f.Dirs[0].FreeBytes = 1 << 20 }, Warn, "1 MiB free"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -61,7 +61,9 @@ func Gather(ctx context.Context, w Where) Facts {
 		f.ListenError = err.Error()
 	}
 	for _, d := range []string{w.DataDir, w.RunDir} {
-		f.Dirs = append(f.Dirs, lookAtDir(d))
+		dir := lookAtDir(d)
+		dir.Run = d == w.RunDir
+		f.Dirs = append(f.Dirs, dir)
 	}
 	f.SysResource = hasCapability(unix.CAP_SYS_RESOURCE)
 	fwd, _ := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
