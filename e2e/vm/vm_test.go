@@ -154,6 +154,12 @@ func TestControlGroupsOfVersion2(t *testing.T) {
 	}
 	m.NothingOfNobody(t)
 	m.Down(t)
+
+	out, ok := m.Try("cd /tmp && /root/cgroup.test -test.v")
+	if !ok {
+		t.Errorf("the tests of pkg/cgroup:\n%s", out)
+	}
+	t.Logf("%d tests of pkg/cgroup passed", strings.Count(out, "\n--- PASS"))
 }
 
 func fetch(url string) (string, error) {
