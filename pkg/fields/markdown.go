@@ -23,15 +23,17 @@ func (t *Table) WriteMarkdown(w io.Writer, kind string, leaves []string) error {
 	fmt.Fprintf(&b, "| all | %d |\n\n", len(leaves))
 	b.WriteString("Counted are the leaves of the Go types. A row that refuses an object stands for all fields\n" +
 		"in it; the number behind it says how many. An empty object where *empty is fine* stands is\n" +
-		"accepted, as it asks for nothing.\n")
+		"accepted, as it asks for nothing. Each honoured field has a test that shows it with real\n" +
+		"containers, for one of the lists of containers where there are several; it is named in the\n" +
+		"last column, folder first.\n")
 	below := t.leavesPerRule(leaves)
 	section := ""
 	for _, r := range t.rules {
 		if s := sectionOf(r.Path); s != section {
 			section = s
-			fmt.Fprintf(&b, "\n## %s\n\n| path | | remark |\n| --- | --- | --- |\n", s)
+			fmt.Fprintf(&b, "\n## %s\n\n| path | | remark | shown by |\n| --- | --- | --- | --- |\n", s)
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Path, r.stateCell(below[r.Path]), cell(r.remark()))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Path, r.stateCell(below[r.Path]), cell(r.remark()), r.proof())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -63,6 +65,15 @@ func (r Rule) stateCell(leaves int) string {
 		return fmt.Sprintf("%s (%d)", r.State, leaves)
 	}
 	return r.State.String()
+}
+
+// proof names the test of a field that can be set.
+func (r Rule) proof() string {
+	if r.State != Honoured && r.State != Limited {
+		return ""
+	}
+	test, _ := ShownBy(r.Path)
+	return test
 }
 
 func (r Rule) remark() string {
