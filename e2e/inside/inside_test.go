@@ -117,6 +117,7 @@ func TestInside(t *testing.T) {
 			t.Run("run", k.runs)
 		})
 	}
+	t.Run("logs over WebSocket", func(t *testing.T) { logsOverWebSocket(t, c) })
 	t.Run("a client that leaves", clients(t, c)[0].leaves)
 	t.Run("a client that leaves, WebSocket", clients(t, c)[2].leaves)
 }
