@@ -118,6 +118,10 @@ func TestInside(t *testing.T) {
 		})
 	}
 	t.Run("logs over WebSocket", func(t *testing.T) { logsOverWebSocket(t, c) })
+	// Debian's kubectl is older than ephemeral containers.
+	t.Run("debug", func(t *testing.T) { clients(t, c)[1].debugs(t, "1") })
+	t.Run("debug, built in", func(t *testing.T) { clients(t, c)[2].debugs(t, "2") })
+	t.Run("debug a node", clients(t, c)[1].debugsNode)
 	t.Run("a client that leaves", clients(t, c)[0].leaves)
 	t.Run("a client that leaves, WebSocket", clients(t, c)[2].leaves)
 }

@@ -30,6 +30,10 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 		Sandbox: *o.Sandbox, NodeMemory: w.a.memory.Load(), NodeHostname: nodeHostname(),
 	}
 	w.tellPresent(p, s.Container, s.Image)
+	var err error
+	if args.ProcessesOf, err = pod.ProcessesOf(p, s.Container, o.Attempts); err != nil {
+		return err
+	}
 	env, err := w.environment(ctx, p, s.Container, o)
 	if err != nil {
 		return err

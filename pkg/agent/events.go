@@ -44,6 +44,11 @@ func fieldPath(p *corev1.Pod, container string) string {
 			return fmt.Sprintf("spec.containers{%s}", container)
 		}
 	}
+	for _, c := range p.Spec.EphemeralContainers {
+		if c.Name == container {
+			return fmt.Sprintf("spec.ephemeralContainers{%s}", container)
+		}
+	}
 	return ""
 }
 

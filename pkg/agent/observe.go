@@ -118,7 +118,7 @@ func (w *worker) images(ctx context.Context, p *corev1.Pod, attempts []pod.Attem
 	for _, at := range attempts {
 		live[at.Container] = live[at.Container] || at.State != pod.AttemptExited
 	}
-	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+	for c := range pod.AllContainers(p) {
 		if _, seen := out[c.Image]; seen || live[c.Name] {
 			continue
 		}

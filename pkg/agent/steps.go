@@ -230,7 +230,7 @@ func usersOf(p *corev1.Pod, s pod.Step) []string {
 		return []string{s.Container}
 	}
 	var out []string
-	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+	for c := range pod.AllContainers(p) {
 		if c.Image == s.Image {
 			out = append(out, c.Name)
 		}

@@ -50,7 +50,16 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 	if err := checkPaths(req); err != nil {
 		return "", err
 	}
-	record, err := r.record(ctx, id, req, img)
+	processes := ""
+	if req.ProcessesOf != "" {
+		ns, err := r.processesOf(ctx, req.ProcessesOf)
+		if err != nil {
+			return "", err
+		}
+		defer func() { _ = ns.Close() }()
+		processes = pathOf(ns)
+	}
+	record, err := r.record(ctx, id, req, img, processes)
 	if err != nil {
 		return "", err
 	}
@@ -104,8 +113,9 @@ func checkPaths(req pod.CreateRequest) error {
 
 var errNoPipe = errors.New("is not a named pipe")
 
-// record is the container as containerd stores it.
-func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, img *imageInfo) (containers.Container, error) {
+// record is the container as containerd stores it. processes is the path of the
+// PID namespace it joins, empty for one of its own.
+func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, img *imageInfo, processes string) (containers.Container, error) {
 	cgroup, systemd := cgroupsPath(req.Sandbox.CgroupParent, id)
 	if req.OOMScoreAdj < r.host.minOOM {
 		r.clampOnce.Do(func() {
@@ -113,7 +123,7 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 				zap.Int("wanted", req.OOMScoreAdj), zap.Int("lowest", r.host.minOOM))
 		})
 	}
-	in := specInput{id: id, req: req, image: img.config, host: r.host, cgroup: cgroup}
+	in := specInput{id: id, req: req, image: img.config, host: r.host, cgroup: cgroup, processes: processes}
 	err := pod.CheckNonRoot(&req, img.config.User)
 	if err == nil {
 		in.user, err = r.userFor(ctx, img, &req.Security)

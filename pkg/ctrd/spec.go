@@ -30,6 +30,8 @@ type specInput struct {
 	user   specs.User
 	host   host
 	cgroup string
+	// processes is the path of the PID namespace to join; empty: its own.
+	processes string
 	// seccomp is the profile that the request names, if it names one.
 	seccomp *specs.LinuxSeccomp
 }
@@ -67,7 +69,7 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 	oom := max(in.req.OOMScoreAdj, in.host.minOOM)
 	s.Process.OOMScoreAdj = &oom
 	s.Linux.CgroupsPath = in.cgroup
-	s.Linux.Namespaces = linuxNamespaces(in.req, in.host.cgroupV2)
+	s.Linux.Namespaces = linuxNamespaces(in.req, in.processes, in.host.cgroupV2)
 	setResources(s.Linux.Resources, in.req.Resources, in.host.swap)
 	if in.host.cgroupV2 {
 		// As Kubernetes has it: out of memory, the container ends as a whole.
@@ -126,13 +128,14 @@ func processEnv(image []string, r pod.CreateRequest) []string {
 	return env
 }
 
-// linuxNamespaces: own mount and PID namespaces, the sandbox's by path. An
-// empty path means the host's, which is what leaving it out means to OCI.
-func linuxNamespaces(r pod.CreateRequest, cgroupV2 bool) []specs.LinuxNamespace {
+// linuxNamespaces: own mount and PID namespaces, unless there are processes to
+// share, the sandbox's by path. An empty path means the host's, which is what
+// leaving it out means to OCI.
+func linuxNamespaces(r pod.CreateRequest, processes string, cgroupV2 bool) []specs.LinuxNamespace {
 	n := r.Sandbox.Namespaces
 	all := []specs.LinuxNamespace{{Type: specs.MountNamespace}}
 	if !r.HostPID {
-		all = append(all, specs.LinuxNamespace{Type: specs.PIDNamespace})
+		all = append(all, specs.LinuxNamespace{Type: specs.PIDNamespace, Path: processes})
 	}
 	for _, ns := range []specs.LinuxNamespace{
 		{Type: specs.NetworkNamespace, Path: n.Net},

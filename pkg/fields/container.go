@@ -124,3 +124,35 @@ func sharedSecurityRules(p string) []Rule {
 		refusedUnlessEmpty(p+"windowsOptions", "carob runs Linux containers"),
 	}
 }
+
+// ephemeralRules are those of the containers that debug a pod. They come with
+// a subresource only: a new pod with one is refused.
+func ephemeralRules() []Rule {
+	const p = "spec.ephemeralContainers[]"
+	never := func(names ...string) []Rule {
+		rules := make([]Rule, 0, len(names))
+		for _, name := range names {
+			rules = append(rules, Rule{
+				Path: p + "." + name, State: Refused, AsKubernetes: true, Note: "cannot be set for an Ephemeral Container",
+			})
+		}
+		return rules
+	}
+	return slices.Concat(
+		[]Rule{honoured(p+".name", "added with the subresource ephemeralcontainers, as kubectl debug does")},
+		each(Honoured, p, "image", "command", "args", "workingDir", "imagePullPolicy", "terminationMessagePath",
+			"terminationMessagePolicy", "stdin", "stdinOnce", "tty"),
+		envRules(p),
+		each(Honoured, p+".volumeMounts[]", "name", "mountPath", "readOnly"),
+		never("volumeMounts[].subPath", "volumeMounts[].subPathExpr", "ports", "resources", "resizePolicy",
+			"restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"),
+		[]Rule{
+			only(p+".volumeMounts[].mountPropagation", "mounts do not propagate", "None"),
+			only(p+".volumeMounts[].recursiveReadOnly", "readOnly covers the mount itself", "Disabled"),
+			refused(p+".volumeMounts[].bindMountOptions", "leave it out"),
+			refused(p+".volumeDevices", "mount a directory with volumeMounts"),
+			honoured(p+".targetContainerName", "sees the processes of that container"),
+		},
+		containerSecurityRules(p+".securityContext."),
+	)
+}

@@ -18,6 +18,7 @@ var pod = sync.OnceValue(func() *Table {
 		metadataRules(),
 		containerRules("spec.initContainers[]", true),
 		containerRules("spec.containers[]", false),
+		ephemeralRules(),
 		podSpecRules(),
 		podNamespaceRules(),
 		podSecurityRules(),
@@ -100,7 +101,6 @@ func podSpecRules() []Rule {
 			refused("spec.runtimeClassName", "every pod runs with the node's runtime; leave it out"),
 			refused("spec.imagePullSecrets", "registries are read without credentials; "+
 				"import the image with 'carob image import'"),
-			refused("spec.ephemeralContainers", "add no containers to a pod that exists"),
 			honoured("spec.readinessGates[].conditionType", ""),
 			refused("spec.resources", "set resources of the containers"),
 			refused("spec.resourceClaims", "devices are not allocated; mount what is needed with hostPath"),

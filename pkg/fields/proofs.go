@@ -38,6 +38,7 @@ var proofs = []Proof{
 	{"container.startupProbe.timeoutSeconds", testLife},
 	{"container.startupProbe.failureThreshold", testLife},
 	{"container.stdin", testInside},
+	{"container.targetContainerName", testInside},
 	{"container.stdinOnce", testManifests},
 	{"container.terminationMessagePath", testFields},
 	{"container.terminationMessagePolicy", testFields},

@@ -81,7 +81,7 @@ func (w *walker) apply(r *Rule, v reflect.Value, path *field.Path) {
 	switch r.State {
 	case Refused:
 		if isSet(v, r.EmptyOK) {
-			w.forbid(path, NotYet+r.Note)
+			w.forbid(path, r.detail())
 		}
 	case Limited:
 		if len(r.Keys) > 0 {
@@ -90,6 +90,14 @@ func (w *walker) apply(r *Rule, v reflect.Value, path *field.Path) {
 			w.applyOnly(r, v, path)
 		}
 	}
+}
+
+// detail is what a refusal says.
+func (r *Rule) detail() string {
+	if r.AsKubernetes {
+		return r.Note
+	}
+	return NotYet + r.Note
 }
 
 func (w *walker) applyOnly(r *Rule, v reflect.Value, path *field.Path) {

@@ -58,6 +58,8 @@ type Rule struct {
 	// Note is a remark for the documentation. Where something is refused it
 	// also ends the error, so it says what to do instead.
 	Note string
+	// AsKubernetes says that Kubernetes refuses it too, in the words of Note.
+	AsKubernetes bool
 	// EmptyOK accepts an object without content where it is refused
 	// otherwise: it asks for nothing.
 	EmptyOK bool

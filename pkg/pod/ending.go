@@ -77,7 +77,7 @@ func (v *view) working() bool {
 		return true
 	}
 	live := false
-	v.each(func(u *unit) { live = live || u.live != nil && !u.sidecar })
+	v.each(func(u *unit) { live = live || u.live != nil && !u.sidecar && !u.ephemeral })
 	return live
 }
 
@@ -117,7 +117,7 @@ func (v *view) lost() bool {
 		return false
 	}
 	ran := false
-	v.each(func(u *unit) { ran = ran || u.live != nil || u.ended != nil })
+	v.each(func(u *unit) { ran = ran || !u.ephemeral && (u.live != nil || u.ended != nil) })
 	return ran
 }
 

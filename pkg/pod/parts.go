@@ -153,6 +153,9 @@ type CreateRequest struct {
 	Security    Security
 	// HostPID: the processes are in the node's PID namespace.
 	HostPID bool
+	// ProcessesOf is the ID of another attempt, whose PID namespace this one
+	// joins. Empty: it has its own.
+	ProcessesOf string
 }
 
 // EnvVar is a name and its final value.

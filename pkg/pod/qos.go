@@ -42,6 +42,23 @@ func containers(p *corev1.Pod) func(yield func(*corev1.Container) bool) {
 	}
 }
 
+// AllContainers yields every container of a pod: init containers, the others,
+// and those that debug it.
+func AllContainers(p *corev1.Pod) func(yield func(*corev1.Container) bool) {
+	return func(yield func(*corev1.Container) bool) {
+		for c := range containers(p) {
+			if !yield(c) {
+				return
+			}
+		}
+		for i := range p.Spec.EphemeralContainers {
+			if !yield(asContainer(&p.Spec.EphemeralContainers[i])) {
+				return
+			}
+		}
+	}
+}
+
 // OOM scores of Kubernetes: the kernel kills the highest one first.
 const (
 	guaranteedOOMScore = -997

@@ -8,11 +8,14 @@ import (
 
 // RequestArgs are the parts of a CreateRequest that the pod does not tell.
 type RequestArgs struct {
-	// Container names a container or an init container of the pod.
+	// Container names a container of the pod, of whatever sort.
 	Container string
 	// Number and Streak are those of the step.
 	Number, Streak int
 	Sandbox        Sandbox
+	// ProcessesOf is the ID of the attempt whose processes the container sees;
+	// empty: its own.
+	ProcessesOf string
 	// Mounts are those that Volumes.Mounts returned.
 	Mounts []Mount
 	// Stdout and Stderr are paths of FIFOs; so is Stdin, where the container
@@ -39,7 +42,8 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 		SpecHash: SpecHash(c), ImageName: c.Image,
 		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
 		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: HostnameOn(p, a.NodeHostname), HostPID: p.Spec.HostPID,
-		Resources: ResourcesFor(c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
+		ProcessesOf: a.ProcessesOf,
+		Resources:   ResourcesFor(c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
 		Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr, TTY: c.TTY, Security: SecurityFor(p, c),
 	}, nil
 }
@@ -57,7 +61,23 @@ func FindContainer(p *corev1.Pod, name string) (c *corev1.Container, init bool) 
 			return &p.Spec.InitContainers[i], true
 		}
 	}
+	for i := range p.Spec.EphemeralContainers {
+		if p.Spec.EphemeralContainers[i].Name == name {
+			return asContainer(&p.Spec.EphemeralContainers[i]), false
+		}
+	}
 	return nil, false
+}
+
+// TargetOf names the container whose processes an ephemeral container sees;
+// empty where it has none, or the pod no such container.
+func TargetOf(p *corev1.Pod, name string) string {
+	for i := range p.Spec.EphemeralContainers {
+		if p.Spec.EphemeralContainers[i].Name == name {
+			return p.Spec.EphemeralContainers[i].TargetContainerName
+		}
+	}
+	return ""
 }
 
 // IsInit says whether the container has to end before those behind it begin:
@@ -65,4 +85,19 @@ func FindContainer(p *corev1.Pod, name string) (c *corev1.Container, init bool) 
 func IsInit(p *corev1.Pod, name string) bool {
 	c, init := FindContainer(p, name)
 	return init && !isSidecar(c)
+}
+
+// ProcessesOf returns the ID of the attempt whose processes a container sees;
+// empty where it has its own. The error wraps ErrConfig.
+func ProcessesOf(p *corev1.Pod, container string, attempts []Attempt) (string, error) {
+	target := TargetOf(p, container)
+	if target == "" || p.Spec.HostPID {
+		return "", nil
+	}
+	for _, a := range attempts {
+		if a.Container == target && a.State == AttemptRunning {
+			return a.ID, nil
+		}
+	}
+	return "", configErrorf("unable to find target container %v", target)
 }

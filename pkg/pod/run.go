@@ -29,6 +29,11 @@ func (pl *planner) planRun() {
 	case pl.whole && !pl.o.Sandbox.Attached && !pl.inFlight(StepDetachNetwork, StepRemoveSandbox):
 		pl.add(Step{Kind: StepAttachNetwork})
 	}
+	// To debug a pod that does not get on is what these are for: they wait for
+	// no others.
+	for _, u := range pl.ephemerals {
+		pl.advance(u)
+	}
 	if !pl.advanceInits() {
 		return
 	}
@@ -134,6 +139,9 @@ type attemptNext struct {
 
 // next says which attempt of a container without a live one comes next.
 func (v *view) next(u *unit) attemptNext {
+	if u.ephemeral {
+		return attemptNext{wanted: u.ended == nil}
+	}
 	if u.ended == nil {
 		if u.count == 0 {
 			return attemptNext{wanted: true}

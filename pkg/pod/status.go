@@ -31,6 +31,7 @@ func Status(p *corev1.Pod, o Observed, now time.Time) corev1.PodStatus {
 		s.InitContainerStatuses = v.settled(s.InitContainerStatuses, v.inits)
 		s.ContainerStatuses = v.settled(s.ContainerStatuses, v.apps)
 	}
+	s.EphemeralContainerStatuses = v.containerStatuses(v.ephemerals, ended)
 	v.addresses(&s)
 	v.conditions(&s)
 	return s

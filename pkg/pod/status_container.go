@@ -50,7 +50,12 @@ func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
 	default:
 		v.neverRan(&s, u, ended)
 	}
-	s.Started = &started
+	if u.ephemeral {
+		// Nothing waits for it, so it is never said to be started or ready.
+		s.Ready = false
+	} else {
+		s.Started = &started
+	}
 	if l := u.c.Lifecycle; l != nil && l.StopSignal != nil {
 		sig := *l.StopSignal
 		s.StopSignal = &sig
@@ -85,7 +90,7 @@ func (v *view) neverRan(s *corev1.ContainerStatus, u *unit, ended bool) {
 		// The app containers prove that it did its work.
 		s.State.Terminated = &corev1.ContainerStateTerminated{Reason: ReasonCompleted}
 		s.Ready = true
-	case ended && v.initialized:
+	case ended && v.initialized && !u.ephemeral:
 		s.State.Terminated = &corev1.ContainerStateTerminated{
 			ExitCode: lostCode, Reason: ReasonStatusUnknown, Message: unlocatedMessage,
 		}
@@ -217,7 +222,7 @@ func (v *view) waitingLive(u *unit) *corev1.ContainerStateWaiting {
 
 // waitingNext says what holds up the next attempt, or nil where nothing does.
 func (v *view) waitingNext(u *unit, n attemptNext) *corev1.ContainerStateWaiting {
-	if !v.initialized && !u.init && !u.sidecar {
+	if !v.initialized && !u.init && !u.sidecar && !u.ephemeral {
 		return nil
 	}
 	if v.now.Before(n.at) {

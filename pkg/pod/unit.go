@@ -17,8 +17,10 @@ type unit struct {
 	c *corev1.Container
 	// init: it has to end before what follows it begins; sidecar: it is a
 	// restartable init container, which only has to be started.
-	init, sidecar bool
-	hash          string
+	// ephemeral: it was added to debug the pod. It runs once, and the pod
+	// takes no notice of it.
+	init, sidecar, ephemeral bool
+	hash                     string
 	// all are the attempts the runtime knows, newest first.
 	all []*Attempt
 	// live is the newest one that has not ended.
@@ -64,6 +66,18 @@ func newUnit(c *corev1.Container, init bool, all []*Attempt, prev *corev1.Contai
 	}
 	u.count = max(u.count, int(prev.RestartCount))
 	return u
+}
+
+// newEphemeral makes the unit of a container that debugs the pod.
+func newEphemeral(e *corev1.EphemeralContainer, all []*Attempt, prev *corev1.ContainerStatus) *unit {
+	u := newUnit(asContainer(e), false, all, prev)
+	u.ephemeral = true
+	return u
+}
+
+// asContainer is the container that an ephemeral one is.
+func asContainer(e *corev1.EphemeralContainer) *corev1.Container {
+	return (*corev1.Container)(&e.EphemeralContainerCommon)
 }
 
 // ghostOf makes an ended attempt of a status whose attempt has gone, or nil

@@ -14,6 +14,8 @@ type view struct {
 	o           Observed
 	now         time.Time
 	inits, apps []*unit
+	// ephemerals are the containers that debug the pod.
+	ephemerals []*unit
 	// orphans are attempts of containers that the spec does not name.
 	orphans []*Attempt
 	// end is why the pod has to end or has ended; nil while it should run.
@@ -57,6 +59,11 @@ func look(p *corev1.Pod, o Observed, now time.Time) *view {
 	}
 	v.inits = units(p.Spec.InitContainers, p.Status.InitContainerStatuses, true)
 	v.apps = units(p.Spec.Containers, p.Status.ContainerStatuses, false)
+	for i := range p.Spec.EphemeralContainers {
+		e := &p.Spec.EphemeralContainers[i]
+		v.ephemerals = append(v.ephemerals, newEphemeral(e, byName[e.Name], statusOf(p.Status.EphemeralContainerStatuses, e.Name)))
+		delete(byName, e.Name)
+	}
 	for i := range o.Attempts {
 		if a := &o.Attempts[i]; byName[a.Container] != nil {
 			v.orphans = append(v.orphans, a)
@@ -81,11 +88,10 @@ func statusOf(l []corev1.ContainerStatus, name string) *corev1.ContainerStatus {
 
 // each calls f for every unit, init containers first.
 func (v *view) each(f func(*unit)) {
-	for _, u := range v.inits {
-		f(u)
-	}
-	for _, u := range v.apps {
-		f(u)
+	for _, l := range [][]*unit{v.inits, v.apps, v.ephemerals} {
+		for _, u := range l {
+			f(u)
+		}
 	}
 }
 
@@ -177,7 +183,7 @@ func (v *view) initDone(u *unit) bool {
 
 // turn says whether those before a container let it begin.
 func (v *view) turn(u *unit) bool {
-	if v.initialized {
+	if v.initialized || u.ephemeral {
 		return true
 	}
 	for _, before := range v.inits {

@@ -2,7 +2,6 @@ package volume
 
 import (
 	"path"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -33,10 +32,6 @@ func downwardPayload(p *corev1.Pod, items []corev1.DownwardAPIVolumeFile, mode i
 }
 
 func findContainer(p *corev1.Pod, name string) *corev1.Container {
-	for _, list := range [][]corev1.Container{p.Spec.Containers, p.Spec.InitContainers} {
-		if i := slices.IndexFunc(list, func(c corev1.Container) bool { return c.Name == name }); i >= 0 {
-			return &list[i]
-		}
-	}
-	return nil
+	c, _ := pod.FindContainer(p, name)
+	return c
 }

@@ -55,6 +55,11 @@ func containerName(p *corev1.Pod, container string) (string, error) {
 			return container, nil
 		}
 	}
+	for _, c := range p.Spec.EphemeralContainers {
+		if c.Name == container {
+			return container, nil
+		}
+	}
 	for _, c := range p.Spec.Containers {
 		names = append(names, c.Name)
 	}
@@ -71,7 +76,7 @@ func containerName(p *corev1.Pod, container string) (string, error) {
 }
 
 func stateOf(p *corev1.Pod, name string) corev1.ContainerState {
-	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses) {
 		if s.Name == name {
 			return s.State
 		}

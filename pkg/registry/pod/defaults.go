@@ -46,6 +46,9 @@ func SetDefaults(p *corev1.Pod) {
 	for i := range s.Containers {
 		defaultContainer(&s.Containers[i])
 	}
+	for i := range s.EphemeralContainers {
+		defaultContainer((*corev1.Container)(&s.EphemeralContainers[i].EphemeralContainerCommon))
+	}
 	for i := range s.Volumes {
 		defaultVolume(&s.Volumes[i])
 	}

@@ -25,6 +25,8 @@ type Storage struct {
 	Pod *REST
 	// Status serves pods/status.
 	Status *StatusREST
+	// Ephemeral serves pods/ephemeralcontainers.
+	Ephemeral *EphemeralREST
 	// Binding serves pods/binding, LegacyBinding serves bindings.
 	Binding       *BindingREST
 	LegacyBinding *LegacyBindingREST
@@ -36,11 +38,12 @@ type Storage struct {
 // Map returns the storage by the names that the API group's version wants.
 func (s Storage) Map() map[string]rest.Storage {
 	return map[string]rest.Storage{
-		"pods":          s.Pod,
-		"pods/status":   s.Status,
-		"pods/binding":  s.Binding,
-		"pods/eviction": s.Eviction,
-		"bindings":      s.LegacyBinding,
+		"pods":                     s.Pod,
+		"pods/status":              s.Status,
+		"pods/ephemeralcontainers": s.Ephemeral,
+		"pods/binding":             s.Binding,
+		"pods/eviction":            s.Eviction,
+		"bindings":                 s.LegacyBinding,
 	}
 }
 
@@ -69,10 +72,14 @@ func NewStorage(getter generic.RESTOptionsGetter) (Storage, error) {
 	status := *store
 	status.UpdateStrategy = statusStrategy{pods}
 	status.ResetFieldsStrategy = statusStrategy{pods}
+	ephemeral := *store
+	ephemeral.UpdateStrategy = ephemeralStrategy{pods}
+	ephemeral.ResetFieldsStrategy = nil
 	binding := &BindingREST{store: store}
 	return Storage{
 		Pod:           &REST{store},
 		Status:        &StatusREST{store: &status},
+		Ephemeral:     &EphemeralREST{store: &ephemeral},
 		Binding:       binding,
 		LegacyBinding: &LegacyBindingREST{binding: binding},
 		Eviction:      &EvictionREST{store: store},

@@ -21,6 +21,9 @@ func ValidateCreate(p *corev1.Pod) field.ErrorList {
 	errs := apivalidation.ValidateObjectMeta(&p.ObjectMeta, true, apivalidation.NameIsDNSSubdomain,
 		field.NewPath("metadata"))
 	errs = append(errs, Refuse(&p.Spec, field.NewPath("spec"))...)
+	if len(p.Spec.EphemeralContainers) > 0 {
+		errs = append(errs, field.Forbidden(field.NewPath("spec", "ephemeralContainers"), "cannot be set on create"))
+	}
 	if p.Spec.NodeName != "" && len(p.Spec.SchedulingGates) > 0 {
 		errs = append(errs, field.Forbidden(field.NewPath("spec", "nodeName"),
 			"cannot be set until all schedulingGates have been cleared"))
@@ -38,6 +41,7 @@ func Refuse(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	volumes, errs := validateVolumes(s.Volumes, path.Child("volumes"))
 	errs = append(errs, validateAllContainers(s, volumes, path)...)
+	errs = append(errs, validateEphemeral(s, volumes, path.Child("ephemeralContainers"))...)
 	errs = append(errs, oneOf(path.Child("restartPolicy"), s.RestartPolicy,
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
 	errs = append(errs, validatePodSecurity(s.SecurityContext, path.Child("securityContext"))...)

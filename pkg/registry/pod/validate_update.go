@@ -119,7 +119,25 @@ func ValidateStatusUpdate(p, old *corev1.Pod) field.ErrorList {
 	for i, ip := range p.Status.HostIPs {
 		errs = append(errs, validateIP(at.Child("hostIPs").Index(i).Child("ip"), ip.IP)...)
 	}
-	return append(errs, validateTransitions(p, old, at.Child("containerStatuses"))...)
+	errs = append(errs, validateTransitions(p, old, at.Child("containerStatuses"))...)
+	return append(errs, validateEphemeralTransitions(p, old, at.Child("ephemeralContainerStatuses"))...)
+}
+
+// validateEphemeralTransitions: an ephemeral container runs once.
+func validateEphemeralTransitions(p, old *corev1.Pod, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, was := range old.Status.EphemeralContainerStatuses {
+		if was.State.Terminated == nil {
+			continue
+		}
+		for _, is := range p.Status.EphemeralContainerStatuses {
+			if is.Name == was.Name && is.State.Terminated == nil {
+				errs = append(errs, field.Forbidden(at.Index(i).Child("state"),
+					"may not be transitioned to non-terminated state"))
+			}
+		}
+	}
+	return errs
 }
 
 // validateTransitions: a container that its restart policy leaves ended stays

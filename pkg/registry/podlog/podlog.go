@@ -113,7 +113,11 @@ func Container(p *corev1.Pod, asked string) (string, error) {
 	for _, c := range p.Spec.Containers {
 		mains = append(mains, c.Name)
 	}
+	debugs := func(c corev1.EphemeralContainer) bool { return c.Name == asked }
 	if asked != "" {
+		if slices.ContainsFunc(p.Spec.EphemeralContainers, debugs) {
+			return asked, nil
+		}
 		if !slices.Contains(inits, asked) && !slices.Contains(mains, asked) {
 			return "", fmt.Errorf("container %s is not valid for pod %s", asked, p.Name)
 		}
