@@ -63,6 +63,7 @@ func (s *Server) assemble(o Options, listener net.Listener) error {
 		return err
 	}
 	c.AddPostStartHookOrDie(namespacesHook, makeNamespaces(client))
+	c.AddPostStartHookOrDie(classesHook, makeClasses(client))
 	if s.generic, err = c.Complete(shared).New("carob", genericapiserver.NewEmptyDelegate()); err != nil {
 		return err
 	}
@@ -144,7 +145,7 @@ func admissionChain(client kubernetes.Interface, shared informers.SharedInformer
 	if err != nil {
 		return nil, err
 	}
-	return admission.NewChainHandler(l, security), nil
+	return admission.NewChainHandler(l, newPriorities(client, shared), newRuntimeClasses(client, shared), security), nil
 }
 
 // servedVersion answers with carob's version where the library would tell its

@@ -48,6 +48,7 @@ func nodeRules() []rule {
 		{verbs: read, resource: "secrets"},
 		{verbs: "get", resource: "serviceaccounts"},
 		{verbs: read, resource: "namespaces"},
+		{verbs: read, resource: "runtimeclasses.node.k8s.io"},
 		{verbs: change, resource: "events"},
 		{verbs: change, resource: "events.events.k8s.io"},
 		{verbs: "create", resource: "leases.coordination.k8s.io", namespace: corev1.NamespaceNodeLease},

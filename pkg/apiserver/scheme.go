@@ -8,7 +8,9 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -23,6 +25,8 @@ import (
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/podlog"
 	"github.com/carob-project/carob/pkg/registry/podstream"
+	"github.com/carob-project/carob/pkg/registry/priorityclass"
+	"github.com/carob-project/carob/pkg/registry/runtimeclass"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
 )
@@ -56,6 +60,7 @@ func newSchemes() (*schemes, error) {
 	for _, add := range []func(*runtime.Scheme) error{
 		metainternalversion.AddToScheme,
 		configmap.Kind().AddToScheme, serviceaccount.Kind().AddToScheme, lease.Kind().AddToScheme, namespace.Kind().AddToScheme,
+		runtimeclass.Kind().AddToScheme, priorityclass.AddToScheme,
 		secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 	} {
 		if err := add(s.full); err != nil {
@@ -70,12 +75,14 @@ func newSchemes() (*schemes, error) {
 func groupVersions() []schema.GroupVersion {
 	return []schema.GroupVersion{
 		corev1.SchemeGroupVersion, coordinationv1.SchemeGroupVersion, eventsv1.SchemeGroupVersion, policyv1.SchemeGroupVersion,
+		schedulingv1.SchemeGroupVersion, nodev1.SchemeGroupVersion,
 	}
 }
 
 func addVersions(s *runtime.Scheme) error {
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, coordinationv1.AddToScheme, eventsv1.AddToScheme, policyv1.AddToScheme,
+		schedulingv1.AddToScheme, nodev1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return err

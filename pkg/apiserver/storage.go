@@ -8,6 +8,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	nodev1 "k8s.io/api/node/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer/recognizer"
@@ -26,6 +28,8 @@ import (
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/podlog"
 	"github.com/carob-project/carob/pkg/registry/podstream"
+	"github.com/carob-project/carob/pkg/registry/priorityclass"
+	"github.com/carob-project/carob/pkg/registry/runtimeclass"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
 )
@@ -108,10 +112,20 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 	if err != nil {
 		return nil, err
 	}
+	priorities, err := single(priorityclass.Kind(), getter)
+	if err != nil {
+		return nil, err
+	}
+	runtimes, err := single(runtimeclass.Kind(), getter)
+	if err != nil {
+		return nil, err
+	}
 	return map[schema.GroupVersion]storageMap{
 		corev1.SchemeGroupVersion:         core,
 		coordinationv1.SchemeGroupVersion: leases,
 		eventsv1.SchemeGroupVersion:       {"events": core["events"]},
+		schedulingv1.SchemeGroupVersion:   priorities,
+		nodev1.SchemeGroupVersion:         runtimes,
 	}, nil
 }
 

@@ -50,7 +50,7 @@ func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	if s.NodeName != "" {
 		errs = append(errs, validateNodeName(s.NodeName, path.Child("nodeName"))...)
 	}
-	errs = append(errs, validateTolerations(s.Tolerations, path.Child("tolerations"))...)
+	errs = append(errs, ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, validateNames(s, path)...)
 	errs = append(errs, validateGates(s, path)...)
 	return append(errs, validateDNS(s, path)...)

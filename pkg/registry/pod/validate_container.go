@@ -156,8 +156,8 @@ func validateMounts(mounts []corev1.VolumeMount, volumes sets.Set[string], path 
 }
 
 func validateResources(r *corev1.ResourceRequirements, path *field.Path) field.ErrorList {
-	errs := validateResourceList(r.Limits, path.Child("limits"))
-	errs = append(errs, validateResourceList(r.Requests, path.Child("requests"))...)
+	errs := ValidateResourceList(r.Limits, path.Child("limits"))
+	errs = append(errs, ValidateResourceList(r.Requests, path.Child("requests"))...)
 	for _, name := range slices.Sorted(maps.Keys(r.Requests)) {
 		request := r.Requests[name]
 		limit, ok := r.Limits[name]
@@ -169,9 +169,9 @@ func validateResources(r *corev1.ResourceRequirements, path *field.Path) field.E
 	return errs
 }
 
-// validateResourceList checks amounts and names. The names that Kubernetes
+// ValidateResourceList checks amounts and names. The names that Kubernetes
 // knows and carob does not are the field table's to refuse.
-func validateResourceList(list corev1.ResourceList, path *field.Path) field.ErrorList {
+func ValidateResourceList(list corev1.ResourceList, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		at := path.Key(string(name))

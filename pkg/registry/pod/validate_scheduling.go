@@ -10,7 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-func validateTolerations(tolerations []corev1.Toleration, at *field.Path) field.ErrorList {
+// ValidateTolerations checks a list of tolerations, a pod's or another's.
+func ValidateTolerations(tolerations []corev1.Toleration, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, t := range tolerations {
 		errs = append(errs, validateToleration(&t, at.Index(i))...)
