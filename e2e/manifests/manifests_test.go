@@ -45,6 +45,8 @@ var checks = map[string]func(*testing.T, applied){
 	"sidecar.yaml":           sidecar,
 	"gates.yaml":             gates,
 	"shell.yaml":             shell,
+	"priority.yaml":          priority,
+	"affinity.yaml":          affinity,
 }
 
 func TestManifests(t *testing.T) {

@@ -133,7 +133,9 @@ func (a *Agent) replaced(old, now any) {
 	}
 }
 
-// unseen takes in that a pod is gone from the API.
+// unseen takes in that a pod is gone from the API. What it was admitted for is
+// free at once, as the scheduler has given it away already, though its last
+// containers may still be ending.
 func (a *Agent) unseen(obj any) {
 	if d, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = d.Obj
@@ -142,6 +144,7 @@ func (a *Agent) unseen(obj any) {
 	if !ok {
 		return
 	}
+	a.release(p.UID)
 	if w := a.worker(p.UID); w != nil {
 		w.lost(p, a.clock())
 	}

@@ -367,7 +367,7 @@ func TestDocumentation(t *testing.T) {
 		}
 	}
 	groups, _, err := i.client.Discovery().ServerGroupsAndResources()
-	if err != nil || len(groups) != 3 {
+	if err != nil || len(groups) != 5 {
 		t.Fatalf("%d groups, %v", len(groups), err)
 	}
 	v, err := i.client.Discovery().ServerVersion()

@@ -41,6 +41,10 @@ func samples() map[string]sample {
 		"events.k8s.io Event": {schema.GroupVersionResource{Group: "events.k8s.io", Version: "v1", Resource: "events"}, true,
 			`{apiVersion: events.k8s.io/v1, kind: Event, reason: R, note: m, type: Normal, action: Doing, eventTime: "2026-01-02T03:04:05.000006Z",
 			reportingController: carob.dev/agent, reportingInstance: node, regarding: {kind: Pod, name: p, namespace: work}}`, true},
+		"PriorityClass": {schema.GroupVersionResource{Group: "scheduling.k8s.io", Version: "v1", Resource: "priorityclasses"}, false,
+			`{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, value: 7}`, true},
+		"RuntimeClass": {schema.GroupVersionResource{Group: "node.k8s.io", Version: "v1", Resource: "runtimeclasses"}, false,
+			`{apiVersion: node.k8s.io/v1, kind: RuntimeClass, handler: runc}`, true},
 		"Lease": {schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}, true,
 			`{apiVersion: coordination.k8s.io/v1, kind: Lease, spec: {holderIdentity: me, leaseDurationSeconds: 10}}`, true},
 	}

@@ -86,13 +86,11 @@ func podSpecRules() []Rule {
 	return slices.Concat(
 		each(Honoured, "spec", "restartPolicy", "terminationGracePeriodSeconds",
 			"activeDeadlineSeconds", "nodeName", "nodeSelector", "hostname", "subdomain"),
-		each(Honoured, "spec.tolerations[]", "key", "value", "effect", "tolerationSeconds"),
+		each(Honoured, "spec.tolerations[]", "key", "operator", "value", "effect", "tolerationSeconds"),
 		each(Honoured, "spec.hostAliases[]", "ip", "hostnames"),
 		each(Honoured, "spec.dnsConfig", "nameservers", "searches"),
 		each(Honoured, "spec.dnsConfig.options[]", "name", "value"),
 		[]Rule{
-			only("spec.tolerations[].operator", "compare with Equal or Exists",
-				"Equal", "Exists").later("Lt", "Gt"),
 			honoured("spec.dnsPolicy", "there is no cluster DNS yet: ClusterFirst resolves as Default does"),
 			honoured("spec.enableServiceLinks", "there are no Services yet, so both values add nothing"),
 			only("spec.setHostnameAsFQDN", "the hostname stays the short name", "false"),
@@ -137,14 +135,51 @@ func podSecurityRules() []Rule {
 }
 
 func podSchedulingRules() []Rule {
-	return []Rule{
-		only("spec.schedulerName", "the scheduler is carob's own", "default-scheduler"),
-		only("spec.priority", "pods are all of one priority; leave it out", "0"),
-		refused("spec.priorityClassName", "pods are all of one priority; leave it out"),
-		only("spec.preemptionPolicy", "pods are all of one priority; leave it out", "PreemptLowerPriority"),
-		refusedUnlessEmpty("spec.affinity", "use nodeSelector"),
-		refused("spec.topologySpreadConstraints", "use nodeSelector"),
-		honoured("spec.schedulingGates[].name", ""),
-		refusedUnlessEmpty("spec.schedulingGroup", "pods are scheduled one by one"),
+	return slices.Concat(
+		[]Rule{
+			honoured("spec.schedulerName", "carob's own scheduler leaves pods of other names to others"),
+			honoured("spec.priority", "what priorityClassName says"),
+			honoured("spec.priorityClassName", ""),
+			honoured("spec.preemptionPolicy", "what priorityClassName says"),
+			honoured("spec.schedulingGates[].name", ""),
+			refusedUnlessEmpty("spec.schedulingGroup", "pods are scheduled one by one"),
+		},
+		nodeAffinityRules("spec.affinity.nodeAffinity."),
+		podAffinityRules("spec.affinity.podAffinity."),
+		podAffinityRules("spec.affinity.podAntiAffinity."),
+		spreadRules("spec.topologySpreadConstraints[]"),
+	)
+}
+
+const (
+	requiredTerms  = "requiredDuringSchedulingIgnoredDuringExecution"
+	preferredTerms = "preferredDuringSchedulingIgnoredDuringExecution"
+)
+
+func nodeAffinityRules(p string) []Rule {
+	var rules []Rule
+	for _, term := range []string{p + requiredTerms + ".nodeSelectorTerms[]", p + preferredTerms + "[].preference"} {
+		rules = append(rules, each(Honoured, term+".matchExpressions[]", "key", "operator", "values")...)
+		rules = append(rules, each(Honoured, term+".matchFields[]", "key", "operator", "values")...)
 	}
+	return append(rules, honoured(p+preferredTerms+"[].weight", ""))
+}
+
+func podAffinityRules(p string) []Rule {
+	rules := []Rule{honoured(p+preferredTerms+"[].weight", "")}
+	for _, term := range []string{p + requiredTerms + "[]", p + preferredTerms + "[].podAffinityTerm"} {
+		rules = append(rules, selectorRules(term+".labelSelector")...)
+		rules = append(rules, selectorRules(term+".namespaceSelector")...)
+		rules = append(rules, each(Honoured, term, "namespaces", "topologyKey", "matchLabelKeys", "mismatchLabelKeys")...)
+	}
+	return rules
+}
+
+func spreadRules(p string) []Rule {
+	return append(selectorRules(p+".labelSelector"), each(Honoured, p, "maxSkew", "topologyKey", "whenUnsatisfiable",
+		"minDomains", "nodeAffinityPolicy", "nodeTaintsPolicy", "matchLabelKeys")...)
+}
+
+func selectorRules(p string) []Rule {
+	return append(each(Honoured, p+".matchExpressions[]", "key", "operator", "values"), honoured(p+".matchLabels", ""))
 }

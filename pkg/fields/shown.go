@@ -17,6 +17,7 @@ var containerLists = []string{"spec.initContainers[]", "spec.containers[]", "spe
 
 // The tests that show most fields.
 const (
+	testClasses   = "e2e/classes.TestClasses"
 	testConfig    = "e2e/config.TestVariables"
 	testFields    = "e2e/fields.TestFields"
 	testInput     = "e2e/input.TestRefusedByTheAPI"

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -19,11 +20,17 @@ type Snapshot struct {
 	// pods name.
 	known []*nodeInfo
 	pods  map[types.UID]*podInfo
+	// opinionated are those of pods that have wishes about others.
+	opinionated map[types.UID]*podInfo
+	namespaces  map[string]labels.Set
 }
 
 // NewSnapshot returns a snapshot without nodes and pods.
 func NewSnapshot() *Snapshot {
-	return &Snapshot{nodes: map[string]*nodeInfo{}, pods: map[types.UID]*podInfo{}}
+	return &Snapshot{
+		nodes: map[string]*nodeInfo{}, pods: map[types.UID]*podInfo{}, opinionated: map[types.UID]*podInfo{},
+		namespaces: map[string]labels.Set{},
+	}
 }
 
 // nodeInfo is a node and the sum of what its pods take.
@@ -46,11 +53,16 @@ type nodeInfo struct {
 	weightCPU, weightMemory int64
 	pods                    int64
 	ports                   portTable
+	on                      map[types.UID]*podInfo
 }
 
+// podInfo is a pod that is counted.
 type podInfo struct {
+	pod    *corev1.Pod
 	node   *nodeInfo
 	demand demand
+	// terms are its wishes about others; nil for most.
+	terms *podTerms
 }
 
 // SetNode adds the node or brings it up to date. It reports whether anything
@@ -87,13 +99,35 @@ func (s *Snapshot) RemoveNode(name string) {
 	s.drop(info)
 }
 
+// SetNamespace learns a namespace's labels, which pods may choose by. It
+// reports whether they changed.
+func (s *Snapshot) SetNamespace(name string, set map[string]string) bool {
+	old, known := s.namespaces[name]
+	s.namespaces[name] = set
+	return !known || !maps.Equal(old, set)
+}
+
+// RemoveNamespace forgets a namespace.
+func (s *Snapshot) RemoveNamespace(name string) { delete(s.namespaces, name) }
+
 // SetPod counts the pod against the node with that name, and against no other.
-func (s *Snapshot) SetPod(p *corev1.Pod, node string) {
+// It reports whether other pods may have an interest in what changed.
+func (s *Snapshot) SetPod(p *corev1.Pod, node string) bool {
+	old := s.pods[p.UID]
 	s.RemovePod(p.UID)
 	info := s.info(node)
-	d := demandOf(p)
-	info.count(d, 1)
-	s.pods[p.UID] = &podInfo{node: info, demand: d}
+	added := &podInfo{pod: p, node: info, demand: demandOf(p)}
+	// Wishes that cannot be read are none; Schedule tells those of the pod
+	// it is asked about.
+	added.terms, _ = termsOf(p)
+	info.count(added.demand, 1)
+	info.on[p.UID] = added
+	s.pods[p.UID] = added
+	if added.terms != nil {
+		s.opinionated[p.UID] = added
+	}
+	return old == nil || old.node != info || !maps.Equal(old.pod.Labels, p.Labels) ||
+		(old.pod.DeletionTimestamp == nil) != (p.DeletionTimestamp == nil)
 }
 
 // RemovePod stops counting the pod; it returns the node it was counted
@@ -104,10 +138,15 @@ func (s *Snapshot) RemovePod(uid types.UID) (node string, found bool) {
 		return "", false
 	}
 	delete(s.pods, uid)
+	delete(s.opinionated, uid)
+	delete(p.node.on, uid)
 	p.node.count(p.demand, -1)
 	s.drop(p.node)
 	return p.node.name, true
 }
+
+// Opinionated says whether a pod that is counted has wishes about others.
+func (s *Snapshot) Opinionated() bool { return len(s.opinionated) > 0 }
 
 // Len returns how many nodes exist.
 func (s *Snapshot) Len() int { return len(s.known) }
@@ -115,7 +154,7 @@ func (s *Snapshot) Len() int { return len(s.known) }
 func (s *Snapshot) info(name string) *nodeInfo {
 	info := s.nodes[name]
 	if info == nil {
-		info = &nodeInfo{name: name, ports: portTable{}}
+		info = &nodeInfo{name: name, ports: portTable{}, on: map[types.UID]*podInfo{}}
 		s.nodes[name] = info
 	}
 	return info

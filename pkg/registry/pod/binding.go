@@ -92,6 +92,7 @@ func bind(p *corev1.Pod, b *corev1.Binding) error {
 		return fmt.Errorf("pod %s has non-empty .spec.schedulingGates", p.Name)
 	}
 	p.Spec.NodeName = b.Target.Name
+	p.Status.NominatedNodeName = ""
 	if len(b.Annotations) > 0 {
 		if p.Annotations == nil {
 			p.Annotations = map[string]string{}

@@ -68,6 +68,7 @@ func (strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 		})
 	}
 	admit(&p.Spec)
+	mergeLabelKeys(p)
 }
 
 func (strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList {

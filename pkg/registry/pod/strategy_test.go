@@ -107,6 +107,74 @@ func TestUpdates(t *testing.T) {
 	}
 }
 
+// A gated pod may get a stricter node affinity, and no other changes.
+func TestGatedPodsNarrowTheirNodes(t *testing.T) {
+	expr := func(key string) corev1.NodeSelectorRequirement {
+		return corev1.NodeSelectorRequirement{Key: key, Operator: corev1.NodeSelectorOpExists}
+	}
+	affinity := func(terms ...corev1.NodeSelectorTerm) *corev1.Affinity {
+		return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms},
+		}}
+	}
+	term := func(keys ...string) corev1.NodeSelectorTerm {
+		var out corev1.NodeSelectorTerm
+		for _, k := range keys {
+			out.MatchExpressions = append(out.MatchExpressions, expr(k))
+		}
+		return out
+	}
+	for name, tc := range map[string]struct {
+		gated    bool
+		old, now *corev1.Affinity
+		want     string
+	}{
+		"a new one":       {gated: true, now: affinity(term("a"))},
+		"not gated":       {now: affinity(term("a")), want: "spec: Forbidden: pod updates may not change"},
+		"one more":        {gated: true, old: affinity(term("a")), now: affinity(term("a", "b"))},
+		"another":         {gated: true, old: affinity(term("a")), now: affinity(term("b")), want: "nodeSelectorTerms[0]: Invalid value"},
+		"removed":         {gated: true, old: affinity(term("a")), want: "no additions/deletions to non-empty NodeSelectorTerms list are allowed"},
+		"another term":    {gated: true, old: affinity(term("a")), now: affinity(term("a"), term("b")), want: "no additions/deletions to non-empty NodeSelectorTerms list are allowed"},
+		"of pods as well": {gated: true, now: &corev1.Affinity{PodAffinity: &corev1.PodAffinity{}}, want: "spec: Forbidden: pod updates may not change"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			was := stored(t, `spec: {terminationGracePeriodSeconds: 1}`)
+			was.Spec.Affinity = tc.old
+			if tc.gated {
+				was.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "g"}}
+			}
+			p := was.DeepCopy()
+			p.Spec.Affinity = tc.now
+			errs := ValidateUpdate(p, was)
+			if tc.want == "" && len(errs) > 0 || tc.want != "" && (len(errs) != 1 || !strings.Contains(errs[0].Error(), tc.want)) {
+				t.Errorf("got %v, want %s", errs, tc.want)
+			}
+		})
+	}
+}
+
+func TestLabelKeysBecomeSelectors(t *testing.T) {
+	p := parsePod(t, `
+metadata: {labels: {hash: h1}}
+spec:
+  affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
+    {topologyKey: k, labelSelector: {}, matchLabelKeys: [hash, none]}, {topologyKey: k, labelSelector: {}, mismatchLabelKeys: [hash]}]}}
+  topologySpreadConstraints: [{maxSkew: 1, topologyKey: k, whenUnsatisfiable: DoNotSchedule, labelSelector: {}, matchLabelKeys: [hash]}]`)
+	if errs := create(t, p); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	terms := p.Spec.Affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+	for got, want := range map[string]string{
+		metav1.FormatLabelSelector(terms[0].LabelSelector):                            "hash in (h1)",
+		metav1.FormatLabelSelector(terms[1].LabelSelector):                            "hash notin (h1)",
+		metav1.FormatLabelSelector(p.Spec.TopologySpreadConstraints[0].LabelSelector): "hash in (h1)",
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 func TestNegativeGraceMayBecomeOne(t *testing.T) {
 	was := stored(t, `{}`)
 	was.Spec.TerminationGracePeriodSeconds = ptr.To[int64](-3)

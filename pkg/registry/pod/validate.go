@@ -51,6 +51,9 @@ func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 		errs = append(errs, validateNodeName(s.NodeName, path.Child("nodeName"))...)
 	}
 	errs = append(errs, ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)
+	errs = append(errs, validateAffinity(s.Affinity, path.Child("affinity"))...)
+	errs = append(errs, validateSpread(s.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))...)
+	errs = append(errs, validateClasses(s, path)...)
 	errs = append(errs, validateNames(s, path)...)
 	errs = append(errs, validateGates(s, path)...)
 	return append(errs, validateDNS(s, path)...)

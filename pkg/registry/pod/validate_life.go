@@ -222,7 +222,7 @@ func validateGates(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 }
 
 // validateGatesUpdate lets scheduling gates go, and as long as there were some
-// the node selector grow.
+// the node selector and the node affinity grow.
 func validateGatesUpdate(s, old *corev1.PodSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, g := range s.SchedulingGates {
@@ -236,9 +236,10 @@ func validateGatesUpdate(s, old *corev1.PodSpec, path *field.Path) field.ErrorLi
 	}
 	for key, value := range old.NodeSelector {
 		if now, ok := s.NodeSelector[key]; !ok || now != value {
-			return append(errs, field.Invalid(path.Child("nodeSelector"), s.NodeSelector,
+			errs = append(errs, field.Invalid(path.Child("nodeSelector"), s.NodeSelector,
 				"only additions to spec.nodeSelector are allowed (no mutations or deletions)"))
+			break
 		}
 	}
-	return errs
+	return append(errs, validateNodeAffinityUpdate(s, old, path)...)
 }

@@ -2,9 +2,11 @@ package pod
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -33,14 +35,19 @@ func validateToleration(t *corev1.Toleration, at *field.Path) field.ErrorList {
 	}
 	switch t.Operator {
 	case corev1.TolerationOpEqual, "":
-		errs = append(errs, invalid(at.Child("value"), t.Value, validation.IsValidLabelValue(t.Value))...)
+		if messages := validation.IsValidLabelValue(t.Value); len(messages) > 0 {
+			errs = append(errs, field.Invalid(at.Child("operator"), t.Value, strings.Join(messages, ";")))
+		}
 	case corev1.TolerationOpExists:
 		if t.Value != "" {
-			errs = append(errs, field.Invalid(at.Child("value"), t.Value,
+			errs = append(errs, field.Invalid(at.Child("operator"), t.Value,
 				"value must be empty when `operator` is 'Exists'"))
 		}
 	case corev1.TolerationOpLt, corev1.TolerationOpGt:
-		// The field table refuses them.
+		errs = append(errs, invalid(at.Child("value"), t.Value, content.IsDecimalInteger(t.Value))...)
+		if _, err := strconv.ParseInt(t.Value, 10, 64); err != nil {
+			errs = append(errs, field.Invalid(at.Child("value"), t.Value, err.Error()))
+		}
 	default:
 		errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator,
 			[]corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))

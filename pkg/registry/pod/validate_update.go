@@ -64,6 +64,7 @@ func withMutableFieldsOf(s, old *corev1.PodSpec) *corev1.PodSpec {
 	rest.SchedulingGates = old.SchedulingGates
 	if len(old.SchedulingGates) > 0 {
 		rest.NodeSelector = old.NodeSelector
+		restoreNodeAffinity(rest, old)
 	}
 	was, is := old.TerminationGracePeriodSeconds, s.TerminationGracePeriodSeconds
 	if was != nil && *was < 0 && is != nil && *is == 1 {

@@ -24,9 +24,8 @@ const (
 	// SystemPrefix begins the names that are not the users' to take.
 	SystemPrefix = "system-"
 
-	// ClusterCritical and NodeCritical are the classes of the system.
-	ClusterCritical = SystemPrefix + "cluster-critical"
-	NodeCritical    = SystemPrefix + "node-critical"
+	clusterCritical = SystemPrefix + "cluster-critical"
+	nodeCritical    = SystemPrefix + "node-critical"
 
 	clusterCriticalValue = 2 * HighestUser
 	nodeCriticalValue    = clusterCriticalValue + 1000
@@ -41,8 +40,8 @@ func System() []*schedulingv1.PriorityClass {
 		}
 	}
 	return []*schedulingv1.PriorityClass{
-		class(NodeCritical, nodeCriticalValue, "Used for system critical pods that must not be moved from their current node."),
-		class(ClusterCritical, clusterCriticalValue, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+		class(nodeCritical, nodeCriticalValue, "Used for system critical pods that must not be moved from their current node."),
+		class(clusterCritical, clusterCriticalValue, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
 	}
 }
 

@@ -46,25 +46,27 @@ func (s *Scheduler) attempt(ctx context.Context) (done bool, next time.Time) {
 		s.snapshot.RemovePod(pod.UID)
 		delete(s.assumed, pod.UID)
 	}
-	res, err := scheduler.Schedule(pod, s.snapshot)
-	if err == nil {
-		s.snapshot.SetPod(pod, res.Node)
-		s.assumed[pod.UID] = res.Node
+	d := s.decide(pod)
+	if d.err == nil {
+		s.snapshot.SetPod(pod, d.node)
+		s.assumed[pod.UID] = d.node
+		s.moved = true
 	}
 	s.mu.Unlock()
 	s.write(ctx, func() {
-		if err != nil {
-			s.unschedulable(ctx, it, pod, err)
+		if d.err != nil {
+			s.unschedulable(ctx, it, pod, d)
 			return
 		}
-		s.bind(ctx, it, pod, res)
+		s.bind(ctx, it, pod, d.node)
 	})
 	return true, time.Time{}
 }
 
 // applyChanges makes those unschedulable pods active that a change may have
 // helped. A changed node wakes all, since reasons and counts change too; what
-// has left a node wakes the pods that now fit there. The caller holds the lock.
+// has left a node wakes the pods that now fit there, and where pods care about
+// each other also those elsewhere. The caller holds the lock.
 func (s *Scheduler) applyChanges() {
 	switch {
 	case s.nodesChanged:
@@ -74,9 +76,13 @@ func (s *Scheduler) applyChanges() {
 		for name := range s.freed {
 			nodes = append(nodes, name)
 		}
-		s.queue.wake(func(p *corev1.Pod) bool { return scheduler.Fits(p, s.snapshot, nodes...) })
+		s.queue.wake(func(p *corev1.Pod) bool {
+			return s.snapshot.Opinionated() || scheduler.Social(p) || scheduler.Fits(p, s.snapshot, nodes...)
+		})
+	case s.moved:
+		s.queue.wake(scheduler.Social)
 	}
-	s.nodesChanged = false
+	s.nodesChanged, s.moved = false, false
 	clear(s.freed)
 }
 
@@ -96,11 +102,11 @@ func (s *Scheduler) write(ctx context.Context, f func()) {
 // bind writes the choice. A bind that may have happened although it failed
 // keeps its place on the node until the next try, or until the informer shows
 // what has become of it.
-func (s *Scheduler) bind(ctx context.Context, it *item, pod *corev1.Pod, res scheduler.Result) {
-	err := s.writeBinding(ctx, pod, res.Node)
+func (s *Scheduler) bind(ctx context.Context, it *item, pod *corev1.Pod, node string) {
+	err := s.writeBinding(ctx, pod, node)
 	if err == nil {
-		s.log.Debug("pod bound", zap.String("pod", podKey(pod)), zap.String("uid", string(pod.UID)), zap.String("node", res.Node))
-		s.scheduled(pod, res.Node)
+		s.log.Debug("pod bound", zap.String("pod", podKey(pod)), zap.String("uid", string(pod.UID)), zap.String("node", node))
+		s.scheduled(pod, node)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.queue.items[pod.UID] == it {
@@ -111,7 +117,7 @@ func (s *Scheduler) bind(ctx context.Context, it *item, pod *corev1.Pod, res sch
 	if ctx.Err() != nil {
 		return
 	}
-	s.log.Warn("bind failed", zap.String("pod", podKey(pod)), zap.String("uid", string(pod.UID)), zap.String("node", res.Node), zap.Error(err))
+	s.log.Warn("bind failed", zap.String("pod", podKey(pod)), zap.String("uid", string(pod.UID)), zap.String("node", node), zap.Error(err))
 	if !apierrors.IsNotFound(err) {
 		s.rejected(pod, &it.report, err)
 	}
@@ -140,15 +146,23 @@ func refused(err error) bool {
 	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && code != http.StatusConflict
 }
 
-// unschedulable tells why the pod has no node and puts it aside.
-func (s *Scheduler) unschedulable(ctx context.Context, it *item, pod *corev1.Pod, cause error) {
-	err := s.tell(ctx, pod, &it.report, cause)
+// unschedulable tells why the pod has no node, has the pods told to leave that
+// it may displace, and puts it aside.
+func (s *Scheduler) unschedulable(ctx context.Context, it *item, pod *corev1.Pod, d decision) {
+	err := s.tell(ctx, pod, &it.report, d)
 	if err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) {
 		s.log.Warn("cannot write condition", zap.String("pod", podKey(pod)), zap.String("uid", string(pod.UID)), zap.Error(err))
 	}
+	evicted := s.evict(ctx, pod, d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	it.failures++
-	s.queue.park(it, time.Now().Add(backoff(it.failures, retryLeast, retryMost)), true)
+	due := time.Now().Add(backoff(it.failures, retryLeast, retryMost))
+	if evicted != nil && ctx.Err() == nil {
+		s.log.Warn("preemption failed", zap.String("pod", podKey(pod)), zap.String("uid", string(pod.UID)), zap.String("node", d.preemption.Node), zap.Error(evicted))
+		delete(s.nominated, pod.UID)
+		due = time.Now().Add(backoff(it.failures, writeRetryLeast, writeRetryMost))
+	}
+	s.queue.park(it, due, true)
 	s.signal()
 }

@@ -4,6 +4,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/carob-project/carob/pkg/scheduler"
 )
 
 func (s *Scheduler) nodeHandler() cache.ResourceEventHandler {
@@ -29,6 +31,33 @@ func (s *Scheduler) setNode(obj any) {
 	defer s.mu.Unlock()
 	if s.snapshot.SetNode(n) {
 		s.nodesChanged = true
+		s.signal()
+	}
+}
+
+func (s *Scheduler) namespaceHandler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { s.setNamespace(obj) },
+		UpdateFunc: func(_, obj any) { s.setNamespace(obj) },
+		DeleteFunc: func(obj any) {
+			if n, ok := last(obj).(*corev1.Namespace); ok {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.snapshot.RemoveNamespace(n.Name)
+			}
+		},
+	}
+}
+
+func (s *Scheduler) setNamespace(obj any) {
+	n, ok := obj.(*corev1.Namespace)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.snapshot.SetNamespace(n.Name, n.Labels) {
+		s.moved = true
 		s.signal()
 	}
 }
@@ -79,14 +108,22 @@ func (s *Scheduler) setPod(obj any) {
 	case p.Spec.NodeName != "":
 		s.queue.remove(p.UID)
 		delete(s.assumed, p.UID)
-		s.snapshot.SetPod(p, p.Spec.NodeName)
+		delete(s.nominated, p.UID)
+		if s.snapshot.SetPod(p, p.Spec.NodeName) {
+			s.moved = true
+			s.signal()
+		}
 	case !wanted(p):
 		s.queue.remove(p.UID)
+		delete(s.nominated, p.UID)
 	default:
 		// A pod that was bound leaves the queue; an older version of it
 		// may still arrive and must not bring it back.
 		if _, bound := s.assumed[p.UID]; bound && s.queue.items[p.UID] == nil {
 			return
+		}
+		if node := p.Status.NominatedNodeName; node != "" && s.queue.items[p.UID] == nil {
+			s.nominated[p.UID] = nominee{p, scheduler.Nomination{Node: node}}
 		}
 		s.queue.set(p)
 		s.signal()
@@ -96,6 +133,7 @@ func (s *Scheduler) setPod(obj any) {
 // release stops counting the pod against its node. The caller holds the lock.
 func (s *Scheduler) release(p *corev1.Pod) {
 	delete(s.assumed, p.UID)
+	delete(s.nominated, p.UID)
 	if node, found := s.snapshot.RemovePod(p.UID); found {
 		s.freed[node] = struct{}{}
 		s.signal()

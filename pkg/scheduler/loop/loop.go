@@ -69,10 +69,15 @@ type Scheduler struct {
 	// assumed are the pods that count against a node although the informer
 	// does not show them bound, with that node.
 	assumed map[types.UID]string
+	// nominated are the places that are being cleared for pods.
+	nominated map[types.UID]nominee
 	// nodesChanged and freed are what may help unschedulable pods: any node
 	// has changed, or something has left the node of that name.
 	nodesChanged bool
 	freed        map[string]struct{}
+	// moved says that a pod has come, gone or changed so that pods which
+	// care about others may be helped.
+	moved bool
 }
 
 // New makes a Scheduler; Run starts it.
@@ -90,6 +95,8 @@ func New(o Options) (*Scheduler, error) {
 		snapshot: scheduler.NewSnapshot(),
 		assumed:  map[types.UID]string{},
 		freed:    map[string]struct{}{},
+
+		nominated: map[types.UID]nominee{},
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
@@ -115,7 +122,11 @@ func (s *Scheduler) watch(f informers.SharedInformerFactory) error {
 	if err != nil {
 		return fmt.Errorf("scheduler: watch pods: %w", err)
 	}
-	s.synced = []cache.DoneChecker{nodes.HasSyncedChecker(), pods.HasSyncedChecker()}
+	namespaces, err := f.Core().V1().Namespaces().Informer().AddEventHandler(s.namespaceHandler())
+	if err != nil {
+		return fmt.Errorf("scheduler: watch namespaces: %w", err)
+	}
+	s.synced = []cache.DoneChecker{nodes.HasSyncedChecker(), pods.HasSyncedChecker(), namespaces.HasSyncedChecker()}
 	return nil
 }
 

@@ -183,7 +183,8 @@ func TestBindsAndTells(t *testing.T) {
 }
 
 func TestTellsWhyNotAndRetriesOnChange(t *testing.T) {
-	const why = "0/1 nodes are available: 1 Insufficient cpu."
+	const why = "0/1 nodes are available: 1 Insufficient cpu. " +
+		"preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
 	for name, change := range map[string]func(*cluster){
 		"a new node":        func(c *cluster) { c.add(node("b", "1")) },
 		"a deleted pod":     func(c *cluster) { c.remove("old") },

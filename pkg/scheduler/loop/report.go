@@ -18,6 +18,7 @@ import (
 const (
 	reasonScheduled        = "Scheduled"
 	reasonFailedScheduling = "FailedScheduling"
+	reasonPreempted        = "Preempted"
 )
 
 func podKey(p *corev1.Pod) string { return p.Namespace + "/" + p.Name }
@@ -56,19 +57,34 @@ func (s *Scheduler) failed(p *corev1.Pod, r *report, message string) {
 	s.recorder.Event(p, corev1.EventTypeWarning, reasonFailedScheduling, message)
 }
 
-// tell says by event and by condition why the pod has no node.
-func (s *Scheduler) tell(ctx context.Context, p *corev1.Pod, r *report, cause error) error {
-	s.failed(p, r, cause.Error())
-	want := condition(p, cause)
-	if have := conditionOf(p); have != nil && have.Status == want.Status && have.Reason == want.Reason && have.Message == want.Message {
+// tell says by event and by condition why the pod has no node, and which one is
+// being cleared for it.
+func (s *Scheduler) tell(ctx context.Context, p *corev1.Pod, r *report, d decision) error {
+	s.failed(p, r, d.err.Error())
+	want := condition(p, d.err)
+	have := conditionOf(p)
+	told := have != nil && have.Status == want.Status && have.Reason == want.Reason && have.Message == want.Message
+	status := map[string]any{}
+	if !told {
+		status["conditions"] = []corev1.PodCondition{want}
+	}
+	if d.nominated != p.Status.NominatedNodeName {
+		status["nominatedNodeName"] = nil
+		if d.nominated != "" {
+			status["nominatedNodeName"] = d.nominated
+		}
+	}
+	return s.patchStatus(ctx, p, status)
+}
+
+// patchStatus writes parts of a pod's status; none is no request.
+func (s *Scheduler) patchStatus(ctx context.Context, p *corev1.Pod, status map[string]any) error {
+	if len(status) == 0 {
 		return nil
 	}
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": p.UID},
-		"status":   map[string]any{"conditions": []corev1.PodCondition{want}},
-	})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": p.UID}, "status": status})
 	if err != nil {
-		return fmt.Errorf("encode condition: %w", err)
+		return fmt.Errorf("encode status: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -1,0 +1,150 @@
+// Package classes checks where pods go and which of them have to make room:
+// affinity, spreading, priorities, runtime classes.
+package classes
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carob-project/carob/e2e/harness"
+)
+
+const container = `containers: [{name: c, image: 'busybox:1.35', command: [sleep, '100000']}]`
+
+// everything has each field that says where a pod may be, and would be glad to
+// be on the one node there is.
+const everything = `
+apiVersion: v1
+kind: Pod
+metadata: {name: everything, labels: {app: web, hash: one}}
+spec:
+  terminationGracePeriodSeconds: 0
+  affinity:
+    nodeAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+        nodeSelectorTerms:
+        - matchExpressions: [{key: kubernetes.io/os, operator: In, values: [linux]}, {key: none, operator: DoesNotExist}]
+          matchFields: [{key: metadata.name, operator: In, values: [%s]}]
+      preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 5
+        preference:
+          matchExpressions: [{key: disk, operator: Exists}]
+          matchFields: [{key: metadata.name, operator: NotIn, values: [another]}]
+    podAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        namespaces: [default]
+        namespaceSelector: {matchLabels: {team: blue}}
+        labelSelector: {matchLabels: {app: db}, matchExpressions: [{key: app, operator: Exists}]}
+        matchLabelKeys: [hash]
+      preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 1
+        podAffinityTerm: {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: db}}}
+    podAntiAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+      - {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: db}}, mismatchLabelKeys: [hash]}
+  topologySpreadConstraints:
+  - topologyKey: kubernetes.io/hostname
+    maxSkew: 2
+    minDomains: 1
+    whenUnsatisfiable: DoNotSchedule
+    nodeAffinityPolicy: Honor
+    nodeTaintsPolicy: Honor
+    labelSelector: {matchLabels: {app: web}, matchExpressions: [{key: app, operator: In, values: [web]}]}
+    matchLabelKeys: [hash]
+  ` + container
+
+func simple(name, labels, spec string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s, labels: {%s}}\nspec:\n  terminationGracePeriodSeconds: 0\n%s\n  %s\n", name, labels, spec, container)
+}
+
+// said waits until an event about the pod says so.
+func said(t *testing.T, c *harness.Carob, pod, want string) {
+	t.Helper()
+	harness.Eventually(t, 20*time.Second, func() string {
+		out := c.K(t, "get", "events", "--field-selector", "involvedObject.name="+pod, "-o", `jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}`)
+		if !strings.Contains(out, want) {
+			return "no " + want + " in\n" + out
+		}
+		return ""
+	})
+}
+
+func TestClasses(t *testing.T) {
+	c := harness.Started(t)
+	node := strings.TrimSpace(c.K(t, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"))
+	t.Run("affinity", func(t *testing.T) { affinity(t, c, node) })
+	t.Run("priority", func(t *testing.T) { priority(t, c, node) })
+	t.Run("another scheduler", func(t *testing.T) { anotherScheduler(t, c, node) })
+}
+
+func affinity(t *testing.T, c *harness.Carob, node string) {
+	c.Apply(t, fmt.Sprintf(everything, node))
+	const tail = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+	said(t, c, "everything", "FailedScheduling: 0/1 nodes are available: 1 node(s) didn't match pod affinity rules. "+tail)
+	// What it waits for comes.
+	c.Apply(t, simple("db", "app: db, hash: one", ""))
+	c.WaitReady(t, "everything")
+	if got := c.Get(t, "pod", "everything", "{.spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector.matchExpressions[1]}"); got != `{"key":"hash","operator":"In","values":["one"]}` {
+		t.Errorf("merged %s", got)
+	}
+	// It does not want one of another hash near.
+	c.Apply(t, simple("stranger", "app: db, hash: two", ""))
+	said(t, c, "stranger", "FailedScheduling: 0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules. "+
+		"preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.")
+	c.Apply(t, simple("elsewhere", "a: b", "  affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchFields: [{key: metadata.name, operator: In, values: [another]}]}]}}}"))
+	said(t, c, "elsewhere", "FailedScheduling: 0/1 nodes are available: 1 node(s) didn't satisfy plugin(s) [NodeAffinity]. "+tail)
+	c.K(t, "delete", "pod", "everything", "stranger", "elsewhere", "db")
+}
+
+func priority(t *testing.T, c *harness.Carob, node string) {
+	c.Apply(t, "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: high}\nvalue: 1000\n")
+	c.Apply(t, "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: polite}\nvalue: 900\npreemptionPolicy: Never\n")
+	// Each of them takes more than half of the node.
+	big := func(name, spec string) string {
+		return simple(name, "a: b", spec) + "  " // the container's resources follow
+	}
+	cpu := c.Get(t, "node", node, "{.status.allocatable.cpu}")
+	ask := func(text string) string {
+		return strings.Replace(text, "command: [sleep, '100000']", "command: [sleep, '100000'], resources: {requests: {cpu: "+cpu+"}}", 1)
+	}
+	c.Apply(t, ask(big("low", "")))
+	c.WaitReady(t, "low")
+	c.Apply(t, ask(big("polite", "  priorityClassName: polite\n")))
+	said(t, c, "polite", "FailedScheduling: 0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never.")
+	c.K(t, "delete", "pod", "polite")
+	uid := c.Get(t, "pod", "low", "{.metadata.uid}")
+	c.Apply(t, ask(big("high", "  priorityClassName: high\n")))
+	c.WaitReady(t, "high")
+	if got := c.Get(t, "pod", "high", "{.spec.priority} {.spec.preemptionPolicy} {.status.nominatedNodeName}"); got != "1000 PreemptLowerPriority " {
+		t.Errorf("high has %q", got)
+	}
+	said(t, c, "high", "FailedScheduling: 0/1 nodes are available: 1 Insufficient cpu. preemption: found a potential placement for pod on node "+node+", preempting 1 victims")
+	said(t, c, "low", "Preempted: Preempted by pod "+c.Get(t, "pod", "high", "{.metadata.uid}")+" on node "+node)
+	if out, err := c.Kubectl("get", "pod", "low", "-o", "jsonpath={.metadata.uid}"); err == nil && strings.Contains(out, uid) {
+		t.Errorf("low is still there: %s", out)
+	}
+	if out, err := c.KubectlInput(simple("none", "a: b", "  priorityClassName: none"), "apply", "-f", "-"); err == nil ||
+		!strings.Contains(out, `pods "none" is forbidden: no PriorityClass with name none was found`) {
+		t.Errorf("%v %s", err, out)
+	}
+	c.K(t, "delete", "pod", "high")
+}
+
+func anotherScheduler(t *testing.T, c *harness.Carob, node string) {
+	c.Apply(t, simple("foreign", "a: b", "  schedulerName: another"))
+	c.Apply(t, simple("usual", "a: b", ""))
+	c.WaitReady(t, "usual")
+	if got := c.Get(t, "pod", "foreign", "{.status.phase} {.spec.nodeName} {.status.conditions}"); got != "Pending  " {
+		t.Errorf("foreign: %q", got)
+	}
+	// The other scheduler binds it.
+	binding := fmt.Sprintf(`{"apiVersion":"v1","kind":"Binding","metadata":{"name":"foreign"},"target":{"kind":"Node","name":"%s"}}`, node)
+	if out, err := c.KubectlInput(binding, "create", "--raw", "/api/v1/namespaces/default/pods/foreign/binding", "-f", "-"); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	c.WaitReady(t, "foreign")
+	c.K(t, "delete", "pod", "foreign", "usual")
+}
