@@ -63,6 +63,7 @@ func connect(ctx context.Context, c config.Config, address string, imagesOnly bo
 	o := ctrd.Options{
 		Address: address, Namespace: c.ContainerdNamespace, Instance: c.InstanceID(), ImagesOnly: imagesOnly,
 		SeccompDir: filepath.Join(c.DataDir, "seccomp"), PipeDir: filepath.Join(c.RunDir, "inside"), Log: log.Named("runtime"),
+		RegistryConfigDir: c.RegistryConfigDir, MaxPulls: c.MaxParallelPulls,
 	}
 	// A private containerd leaves there what it learned from the shims while
 	// carob was away.

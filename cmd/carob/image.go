@@ -119,7 +119,7 @@ func (a *app) importImage(ctx context.Context, r *ctrd.Runtime, name string) err
 func (a *app) pullImages(ctx context.Context, r *ctrd.Runtime, refs []string) error {
 	for _, ref := range refs {
 		show, done := a.progress(ref)
-		i, err := r.Pull(ctx, ref, show)
+		i, err := r.Pull(ctx, ref, pod.PullOptions{Progress: show})
 		done()
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)

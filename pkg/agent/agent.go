@@ -105,7 +105,6 @@ type Agent struct {
 
 	view     *view
 	copiers  *copiers
-	puller   *puller
 	status   *statusWriter
 	probes   probe.Runner
 	node     *nodestatus.Reporter
@@ -140,7 +139,6 @@ func New(o Options) (*Agent, error) {
 		o: o, log: o.Log, clock: o.Clock, rules: o.Limits.rules(),
 		view:    newView(o.View, o.Log),
 		copiers: newCopiers(o.Logs, o.Log),
-		puller:  newPuller(o.Images, o.Limits.Pulls),
 		status:  newStatusWriter(o.Client, o.Log),
 		identity: nodestatus.Identity{
 			Name: o.NodeName, IPs: o.NodeIPs, Labels: o.NodeLabels,

@@ -39,8 +39,6 @@ func (t turns) give() {
 // Limits says how many steps of a kind run at the same time on the node. Zero
 // values mean the defaults.
 type Limits struct {
-	// Pulls of images; default 3.
-	Pulls int
 	// Creates bounds the making of sandboxes, networks, volumes and
 	// containers, each kind for itself; default four a CPU, at least 8.
 	Creates int
@@ -50,9 +48,6 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.Pulls <= 0 {
-		l.Pulls = 3
-	}
 	if l.Creates <= 0 {
 		l.Creates = max(8, 4*runtime.NumCPU())
 	}
@@ -75,7 +70,7 @@ func (l Limits) rules() map[pod.StepKind]stepRule {
 		pod.StepCreateSandbox:   {time.Minute, creates()},
 		pod.StepAttachNetwork:   {2 * time.Minute, creates()},
 		pod.StepPrepareVolumes:  {2 * time.Minute, creates()},
-		pod.StepPullImage:       {time.Hour, nil}, // the puller gives the turns
+		pod.StepPullImage:       {time.Hour, nil}, // the runtime bounds them, registry by registry
 		pod.StepCreateContainer: {2 * time.Minute, creates()},
 		pod.StepStartContainer:  {2 * time.Minute, nil},
 		pod.StepPostStart:       {hookLimit, nil},

@@ -2,10 +2,14 @@ package agent
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
@@ -24,10 +28,14 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 	for _, name := range users {
 		w.normal(p, name, reasonPulling, "Pulling image %q", s.Image)
 	}
+	credentials, err := w.credentials(ctx, p)
+	if err != nil {
+		return err
+	}
 	began := w.a.clock()
 	var mu sync.Mutex
 	said := began
-	img, err := w.a.puller.pull(ctx, s.Image, func(text string) {
+	img, err := w.a.o.Images.Pull(ctx, s.Image, pod.PullOptions{Credentials: credentials, Progress: func(text string) {
 		w.note(s.ID(), text)
 		mu.Lock()
 		defer mu.Unlock()
@@ -37,16 +45,46 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 				w.normal(p, name, reasonPulling, "Pulling image %q: %s", s.Image, text)
 			}
 		}
-	})
+	}})
 	if err != nil {
 		return err
 	}
 	took := w.a.clock().Sub(began).Round(time.Millisecond)
 	for _, name := range users {
-		w.normal(p, name, reasonPulled, "Successfully pulled image %q in %v. Image size: %d bytes.", s.Image, took, img.Size)
+		w.normal(p, name, reasonPulled, "Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.", s.Image, took, took, img.Size)
 	}
 	w.a.pulled()
 	return nil
+}
+
+// credentials reads the pod's imagePullSecrets. One that is missing or cannot
+// be read is told of, and the pull goes on without it.
+func (w *worker) credentials(ctx context.Context, p *corev1.Pod) ([]pod.Credential, error) {
+	var secrets []*corev1.Secret
+	var missing []string
+	for _, ref := range p.Spec.ImagePullSecrets {
+		if ref.Name == "" {
+			continue
+		}
+		s, err := w.a.o.Client.CoreV1().Secrets(p.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			missing = append(missing, ref.Name)
+		case err != nil:
+			return nil, fmt.Errorf("reading the imagePullSecret %q: %w", ref.Name, err)
+		default:
+			secrets = append(secrets, s)
+		}
+	}
+	if len(missing) > 0 {
+		w.warning(p, "", reasonNoPullSecret, "Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.",
+			strings.Join(missing, ", "))
+	}
+	credentials, err := pod.Credentials(secrets)
+	if err != nil {
+		w.warning(p, "", reasonNoPullSecret, "Unable to use some image pull secrets (%v); attempting to pull the image may not succeed.", err)
+	}
+	return credentials, nil
 }
 
 // note sets the progress text of a step under way.

@@ -238,9 +238,9 @@ func (w *world) Present(_ context.Context, ref string) (pod.Image, bool, error) 
 	return pod.Image{Name: ref, ID: "sha256:" + ref}, w.images[ref], nil
 }
 
-func (w *world) Pull(ctx context.Context, ref string, progress func(string)) (pod.Image, error) {
+func (w *world) Pull(ctx context.Context, ref string, o pod.PullOptions) (pod.Image, error) {
 	err := w.do(ctx, "pull", true, func() error { w.images[ref] = true; return nil })
-	progress("half of it")
+	o.Progress("half of it")
 	return pod.Image{Name: ref, ID: "sha256:" + ref, Size: 42}, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -42,8 +43,13 @@ type Config struct {
 	CNIConfDir          string `json:"cni-conf-dir"`
 	// CNIBinDir is one directory, or several with a colon between them.
 	CNIBinDir string `json:"cni-bin-dir"`
-	LogLevel  string `json:"log-level"`
-	LogFormat string `json:"log-format"`
+	// RegistryConfigDir holds a directory a registry, with a hosts.toml as
+	// containerd reads it.
+	RegistryConfigDir string `json:"registry-config-dir"`
+	// MaxParallelPulls is how many images are pulled from one registry at once.
+	MaxParallelPulls int64  `json:"max-parallel-pulls"`
+	LogLevel         string `json:"log-level"`
+	LogFormat        string `json:"log-format"`
 }
 
 // Default returns the settings of an instance that was told nothing.
@@ -60,6 +66,8 @@ func Default() Config {
 		ContainerdNamespace: "carob",
 		CNIConfDir:          "/etc/cni/net.d",
 		CNIBinDir:           "/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni",
+		RegistryConfigDir:   "/etc/containerd/certs.d",
+		MaxParallelPulls:    3,
 		LogLevel:            "warn",
 		LogFormat:           "console",
 	}
@@ -94,6 +102,8 @@ func (f *Flags) AddUpFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.given.ContainerdNamespace, "containerd-namespace", d.ContainerdNamespace, "containerd namespace of carob's containers and images")
 	fs.StringVar(&f.given.CNIConfDir, "cni-conf-dir", d.CNIConfDir, "CNI configuration; carob's own bridge network where it holds none")
 	fs.StringVar(&f.given.CNIBinDir, "cni-bin-dir", d.CNIBinDir, "CNI plugins; several directories with a colon between them")
+	fs.StringVar(&f.given.RegistryConfigDir, "registry-config-dir", d.RegistryConfigDir, "directory with a hosts.toml a registry, as containerd reads them")
+	fs.Int64Var(&f.given.MaxParallelPulls, "max-parallel-pulls", d.MaxParallelPulls, "how many images are pulled from one registry at once")
 	fs.StringVar(&f.given.LogLevel, "log-level", d.LogLevel, "debug, info, warn or error")
 	fs.StringVar(&f.given.LogFormat, "log-format", d.LogFormat, "console or json")
 }
@@ -194,6 +204,9 @@ func (c Config) Validate() error {
 	if c.ContainerdNamespace == "" {
 		bad("containerd-namespace", "", "must not be empty")
 	}
+	if c.MaxParallelPulls < 1 {
+		bad("max-parallel-pulls", strconv.FormatInt(c.MaxParallelPulls, 10), "must be 1 or more")
+	}
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":
 	default:
@@ -206,7 +219,7 @@ func (c Config) Validate() error {
 }
 
 func (c Config) absolute() (Config, error) {
-	for _, p := range []*string{&c.DataDir, &c.RunDir, &c.CNIConfDir} {
+	for _, p := range []*string{&c.DataDir, &c.RunDir, &c.CNIConfDir, &c.RegistryConfigDir} {
 		abs, err := filepath.Abs(*p)
 		if err != nil {
 			return Config{}, err

@@ -62,7 +62,7 @@ func TestEveryFlagHasAKey(t *testing.T) {
 			return
 		}
 		var c Config
-		if err := yaml.UnmarshalStrict([]byte(f.Name+": x"), &c); err != nil {
+		if err := yaml.UnmarshalStrict([]byte(f.Name+": "+map[string]string{"string": "x", "int64": "1"}[f.Value.Type()]), &c); err != nil {
 			t.Errorf("flag --%s: %v", f.Name, err)
 		}
 	})

@@ -145,11 +145,11 @@ func TestPull(t *testing.T) {
 
 	var mu sync.Mutex
 	var told []string
-	img, err := r.Pull(t.Context(), single, func(s string) {
+	img, err := r.Pull(t.Context(), single, pod.PullOptions{Progress: func(s string) {
 		mu.Lock()
 		defer mu.Unlock()
 		told = append(told, s)
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestPull(t *testing.T) {
 			t.Errorf("Present(%s) = %+v, %v, %v", ref, got, found, err)
 		}
 	}
-	if _, err := r.Pull(t.Context(), multi, nil); err != nil {
+	if _, err := r.Pull(t.Context(), multi, pod.PullOptions{}); err != nil {
 		t.Errorf("pull of an index: %v", err)
 	}
 	req, _ := b.request(t, newUID(), "exit 9")
@@ -208,7 +208,7 @@ func TestPullErrors(t *testing.T) {
 		{"foreign index", foreignIndex, pod.ErrImagePlatform},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := r.Pull(t.Context(), tc.ref, nil)
+			_, err := r.Pull(t.Context(), tc.ref, pod.PullOptions{})
 			if !errors.Is(err, tc.want) {
 				t.Errorf("Pull = %v, want %v", err, tc.want)
 			}
@@ -221,7 +221,7 @@ func TestPullErrors(t *testing.T) {
 	if n := reg.blobs.Load(); n > 1 {
 		t.Errorf("%d blobs were fetched for images that cannot run", n)
 	}
-	if _, err := r.Pull(t.Context(), "127.0.0.1:1/nobody:v1", nil); err == nil || errors.Is(err, pod.ErrUnavailable) {
+	if _, err := r.Pull(t.Context(), "127.0.0.1:1/nobody:v1", pod.PullOptions{}); err == nil || errors.Is(err, pod.ErrUnavailable) {
 		t.Errorf("Pull from where nobody listens = %v", err)
 	}
 	if all, err := r.ListImages(t.Context()); err != nil || len(all) != 0 {
@@ -251,7 +251,7 @@ func TestPullsOfOneImageAreShared(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {
-			if _, err := r.Pull(t.Context(), ref, func(string) {}); err != nil {
+			if _, err := r.Pull(t.Context(), ref, pod.PullOptions{Progress: func(string) {}}); err != nil {
 				t.Error(err)
 			}
 		})

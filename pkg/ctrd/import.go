@@ -42,7 +42,7 @@ func (r *Runtime) Import(ctx context.Context, from io.Reader, progress func(stri
 		defer stop()
 	}
 	store := r.client.ContentStore()
-	counted := &countingReader{ReadCloser: io.NopCloser(from), to: &read}
+	counted := &countingReader{ReadCloser: io.NopCloser(from), add: func(n int) { read.Add(int64(n)) }}
 	target, err := archive.ImportIndex(ctx, store, onlyReader{counted})
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", native(err))

@@ -11,10 +11,10 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
-	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
@@ -25,16 +25,18 @@ const (
 )
 
 // Pull pulls and unpacks an image from its registry, also when it is present;
-// see pod.Images. Callers that pull the same image at the same time share one
-// pull.
-func (r *Runtime) Pull(ctx context.Context, ref string, progress func(string)) (pod.Image, error) {
+// see pod.Images. Callers that pull the same image with the same credentials
+// at the same time share one pull. A pull that makes no progress for
+// StallTime is broken off.
+func (r *Runtime) Pull(ctx context.Context, ref string, o pod.PullOptions) (pod.Image, error) {
 	named, err := normalize(ref)
 	if err != nil {
 		return pod.Image{}, err
 	}
 	name := named.String()
-	return r.pulls.do(r.scoped(ctx), name, progress, func(ctx context.Context, tell func(string)) (pod.Image, error) {
-		img, err := r.pull(ctx, named, tell)
+	fit := matching(o.Credentials, named)
+	return r.pulls.do(r.scoped(ctx), name+fingerprint(fit), o.Progress, func(ctx context.Context, tell func(string)) (pod.Image, error) {
+		img, err := r.pull(ctx, named, fit, tell)
 		if err != nil {
 			return pod.Image{}, fmt.Errorf("pull %s: %w", name, err)
 		}
@@ -42,11 +44,14 @@ func (r *Runtime) Pull(ctx context.Context, ref string, progress func(string)) (
 	})
 }
 
-func (r *Runtime) pull(ctx context.Context, named reference.Named, tell func(string)) (pod.Image, error) {
-	if err := r.limit.Acquire(ctx, 1); err != nil {
+func (r *Runtime) pull(ctx context.Context, named reference.Named, credentials []pod.Credential, tell func(string)) (pod.Image, error) {
+	// A registry that is slow keeps those of others waiting not at all.
+	limit, _ := r.limits.LoadOrStore(reference.Domain(named), semaphore.NewWeighted(r.opts.MaxPulls))
+	turn := limit.(*semaphore.Weighted)
+	if err := turn.Acquire(ctx, 1); err != nil {
 		return pod.Image{}, err
 	}
-	defer r.limit.Release(1)
+	defer turn.Release(1)
 	snapshotter, err := r.snapshotterName(ctx)
 	if err != nil {
 		return pod.Image{}, err
@@ -56,10 +61,19 @@ func (r *Runtime) pull(ctx context.Context, named reference.Named, tell func(str
 		return pod.Image{}, err
 	}
 	defer done()
-	counter := &countingResolver{Resolver: newResolver()}
+	ctx, watch := guardProgress(ctx, r.opts.StallTime)
+	defer watch.stop()
+	resolver, err := r.resolve(ctx, named.String(), credentials)
+	if err != nil {
+		return pod.Image{}, watch.cause(err)
+	}
+	counter := &countingResolver{Resolver: resolver, moved: watch.moved, arrived: watch.rest}
 	total, err := r.fetchHead(ctx, counter, named.String())
 	if err != nil {
-		return pod.Image{}, err
+		return pod.Image{}, watch.cause(err)
+	}
+	if counter.total = total; total == 0 {
+		watch.rest()
 	}
 	stop := report(ctx, tell, func() string { return progressText(counter.read.Load(), total) })
 	defer stop()
@@ -71,7 +85,7 @@ func (r *Runtime) pull(ctx context.Context, named reference.Named, tell func(str
 		containerd.WithPlatformMatcher(platforms.Default()),
 		containerd.WithPullLabels(map[string]string{labelInstance: r.opts.Instance}))
 	if err != nil {
-		return pod.Image{}, native(err)
+		return pod.Image{}, watch.cause(native(err))
 	}
 	r.images.forget(named.String())
 	info, err := r.image(ctx, named.String())
@@ -81,17 +95,9 @@ func (r *Runtime) pull(ctx context.Context, named reference.Named, tell func(str
 	return info.Image, nil
 }
 
-// newResolver speaks to registries as Docker does; to those on this machine
-// without TLS.
-func newResolver() remotes.Resolver {
-	return docker.NewResolver(docker.ResolverOptions{
-		Hosts: docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(docker.MatchLocalhost)),
-	})
-}
-
 // fetchHead fetches index, manifest and configuration, refuses what is for
 // another platform before its layers are fetched, and returns the size of the
-// layers.
+// layers that are still to be fetched.
 func (r *Runtime) fetchHead(ctx context.Context, resolver remotes.Resolver, name string) (int64, error) {
 	resolved, target, err := resolver.Resolve(ctx, name)
 	if err != nil {
@@ -129,15 +135,30 @@ func (r *Runtime) fetchHead(ctx context.Context, resolver remotes.Resolver, name
 	}
 	var total int64
 	for _, l := range manifest.Layers {
-		total += l.Size
+		if _, err := store.Info(ctx, l.Digest); err != nil {
+			total += l.Size
+		}
 	}
 	return total, nil
 }
 
-// countingResolver counts the bytes that its fetchers read.
+// countingResolver counts the bytes of layers that its fetchers read, and
+// tells that something moved.
 type countingResolver struct {
 	remotes.Resolver
-	read atomic.Int64
+	read  atomic.Int64
+	total int64
+	// moved is called when bytes came, arrived when they were the last.
+	moved, arrived func()
+}
+
+func (c *countingResolver) add(n int) {
+	read := c.read.Add(int64(n))
+	if c.total > 0 && read >= c.total {
+		c.arrived() // unpacking takes what it takes
+	} else if n > 0 {
+		c.moved()
+	}
 }
 
 func (c *countingResolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
@@ -150,18 +171,18 @@ func (c *countingResolver) Fetcher(ctx context.Context, ref string) (remotes.Fet
 		if err != nil || !images.IsLayerType(desc.MediaType) {
 			return rc, err
 		}
-		return &countingReader{ReadCloser: rc, to: &c.read}, nil
+		return &countingReader{ReadCloser: rc, add: c.add}, nil
 	}), nil
 }
 
 type countingReader struct {
 	io.ReadCloser
-	to *atomic.Int64
+	add func(int)
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
-	c.to.Add(int64(n))
+	c.add(n)
 	return n, err
 }
 
@@ -173,7 +194,11 @@ func (c *countingReader) Seek(offset int64, whence int) (int64, error) {
 	if !ok {
 		return 0, errNoSeek
 	}
-	return s.Seek(offset, whence)
+	at, err := s.Seek(offset, whence)
+	if err == nil && whence == io.SeekStart {
+		c.add(int(at)) // that part is there already
+	}
+	return at, err
 }
 
 // report calls tell with a new text at most once a second, until stop is

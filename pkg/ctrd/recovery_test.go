@@ -117,7 +117,7 @@ func TestUnavailableWhileContainerdIsAway(t *testing.T) {
 			_, _, err := r.Present(t.Context(), testImage)
 			return err
 		}(),
-		"Pull": func() error { _, err := r.Pull(t.Context(), testImage, nil); return err }(),
+		"Pull": func() error { _, err := r.Pull(t.Context(), testImage, pod.PullOptions{}); return err }(),
 	} {
 		if !errors.Is(err, pod.ErrUnavailable) {
 			t.Errorf("%s = %v, want ErrUnavailable", what, err)

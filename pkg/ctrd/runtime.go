@@ -59,9 +59,15 @@ type Options struct {
 	// nor records exits; only the methods about images, Ping, Version and
 	// RemoveInstance work.
 	ImagesOnly bool
-	// MaxPulls bounds how many images are pulled at once; 0 means 3.
+	// MaxPulls bounds how many images are pulled from one registry at once; 0
+	// means 3.
 	MaxPulls int64
-	Log      *zap.Logger
+	// StallTime is how long a pull may make no progress; 0 means a minute.
+	StallTime time.Duration
+	// RegistryConfigDir holds a directory a registry with a hosts.toml, as
+	// containerd's documentation describes it; empty: none.
+	RegistryConfigDir string
+	Log               *zap.Logger
 }
 
 // Runtime runs attempts and keeps images on containerd. While containerd is
@@ -83,8 +89,9 @@ type Runtime struct {
 	deleted sync.Map
 	images  *imageCache
 	pulls   flights
-	limit   *semaphore.Weighted
-	finish  *semaphore.Weighted
+	// limits holds the *semaphore.Weighted of each registry, by its host.
+	limits sync.Map
+	finish *semaphore.Weighted
 
 	// undone are the IDs of attempts that were half made and could not be
 	// removed again yet.
@@ -122,6 +129,9 @@ func Connect(ctx context.Context, o Options) (*Runtime, error) {
 	if o.MaxPulls <= 0 {
 		o.MaxPulls = 3
 	}
+	if o.StallTime <= 0 {
+		o.StallTime = time.Minute
+	}
 	if o.PipeDir == "" {
 		o.PipeDir = filepath.Join(os.TempDir(), "carob-exec-"+o.Instance)
 	}
@@ -141,7 +151,6 @@ func Connect(ctx context.Context, o Options) (*Runtime, error) {
 		host:   thisHost(),
 		state:  newState(),
 		images: newImageCache(),
-		limit:  semaphore.NewWeighted(o.MaxPulls),
 		finish: semaphore.NewWeighted(8),
 		leases: map[string]struct{}{},
 	}

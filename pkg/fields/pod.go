@@ -97,8 +97,7 @@ func podSpecRules() []Rule {
 			refused("spec.hostnameOverride", "use hostname"),
 			only("spec.os.name", "carob runs Linux containers", "linux"),
 			refused("spec.runtimeClassName", "every pod runs with the node's runtime; leave it out"),
-			refused("spec.imagePullSecrets", "registries are read without credentials; "+
-				"import the image with 'carob image import'"),
+			honoured("spec.imagePullSecrets[].name", "of the types kubernetes.io/dockerconfigjson and dockercfg"),
 			honoured("spec.readinessGates[].conditionType", ""),
 			refused("spec.resources", "set resources of the containers"),
 			refused("spec.resourceClaims", "devices are not allocated; mount what is needed with hostPath"),

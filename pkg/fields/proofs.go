@@ -55,6 +55,7 @@ var proofs = []Proof{
 	{"spec.hostIPC", testNode},
 	{"spec.hostPID", testNode},
 	{"spec.hostUsers", testFields},
+	{"spec.imagePullSecrets", "e2e/input.TestPrivateRegistries"},
 	{"spec.nodeName", testFields},
 	{"spec.nodeSelector", "e2e/input.TestAnUnschedulablePodSaysWhy"},
 	{"spec.preemptionPolicy", testClasses},

@@ -120,7 +120,7 @@ func TestFakesInVirtualTime(t *testing.T) {
 		w := podtest.NewWorld(nil, "example.test/a:1")
 		w.Faults.Delay("Images.Pull", time.Hour)
 		begin := time.Now()
-		if _, err := w.Images.Pull(t.Context(), "example.test/a:1", nil); err != nil {
+		if _, err := w.Images.Pull(t.Context(), "example.test/a:1", pod.PullOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(begin); took != time.Hour {

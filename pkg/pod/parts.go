@@ -67,9 +67,10 @@ type Images interface {
 	// Present returns the image a reference names, if it is on the node and
 	// ready for use; found is false where it is not.
 	Present(ctx context.Context, ref string) (img Image, found bool, err error)
-	// Pull pulls and unpacks the image. progress may be nil; it is called
-	// from any goroutine with a short text, at most once a second.
-	Pull(ctx context.Context, ref string, progress func(string)) (Image, error)
+	// Pull pulls and unpacks the image. Calls for one image at the same time
+	// share a pull, which is given up when none of them waits any more; how
+	// many run at once is bounded, and one registry holds up no other.
+	Pull(ctx context.Context, ref string, o PullOptions) (Image, error)
 }
 
 // Sandboxes makes and removes what the containers of a pod share.

@@ -23,7 +23,7 @@ func (s *suite) images() {
 	if _, found, err := s.Images.Present(s.Context(), "localhost/carob-suite/absent:none"); err != nil || found {
 		s.Errorf("Present of an absent image = %v, %v; want false, nil", found, err)
 	}
-	if _, err := s.Images.Pull(s.Context(), "UPPER/Case::bad", nil); !errors.Is(err, pod.ErrImageName) {
+	if _, err := s.Images.Pull(s.Context(), "UPPER/Case::bad", pod.PullOptions{}); !errors.Is(err, pod.ErrImageName) {
 		s.Errorf("Pull of a malformed name = %v, want ErrImageName", err)
 	}
 }

@@ -42,13 +42,13 @@ func (i *Images) Present(ctx context.Context, ref string) (img pod.Image, found 
 }
 
 // Pull implements pod.Images.
-func (i *Images) Pull(ctx context.Context, ref string, progress func(string)) (img pod.Image, err error) {
+func (i *Images) Pull(ctx context.Context, ref string, o pod.PullOptions) (img pod.Image, err error) {
 	err = i.Faults.run(ctx, "Images.Pull", func() error {
 		if ref == "" || ref != strings.ToLower(ref) || strings.Contains(ref, "::") {
 			return fmt.Errorf("%w: %q", pod.ErrImageName, ref)
 		}
-		if progress != nil {
-			progress("pulling " + ref)
+		if o.Progress != nil {
+			o.Progress("pulling " + ref)
 		}
 		i.mu.Lock()
 		defer i.mu.Unlock()

@@ -94,7 +94,7 @@ func (s *suite) ensureImage() pod.Image {
 	if found {
 		return img
 	}
-	if img, err = s.Images.Pull(s.Context(), s.Image, nil); err != nil {
+	if img, err = s.Images.Pull(s.Context(), s.Image, pod.PullOptions{}); err != nil {
 		s.Fatal(err)
 	}
 	return img

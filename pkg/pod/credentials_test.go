@@ -1,0 +1,49 @@
+package pod
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func secret(typ corev1.SecretType, key, text string) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "s"}, Type: typ, Data: map[string][]byte{key: []byte(text)}}
+}
+
+func TestCredentials(t *testing.T) {
+	auth := base64.StdEncoding.EncodeToString([]byte("me:pass:word"))
+	got, err := Credentials([]*corev1.Secret{
+		secret(corev1.SecretTypeDockerConfigJson, corev1.DockerConfigJsonKey,
+			`{"auths": {"b.example": {"username": "u", "password": "p"}, "a.example/team": {"auth": "`+auth+`", "username": "ignored"}}}`),
+		secret(corev1.SecretTypeDockercfg, corev1.DockerConfigKey, `{"https://c.example/v1/": {"identitytoken": "t"}}`),
+		secret(corev1.SecretTypeOpaque, "x", "y"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Credential{
+		{Registry: "a.example/team", Username: "me", Password: "pass:word"},
+		{Registry: "b.example", Username: "u", Password: "p"},
+		{Registry: "https://c.example/v1/", IdentityToken: "t"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestBadSecretsAreNamedAndNotQuoted(t *testing.T) {
+	got, err := Credentials([]*corev1.Secret{
+		secret(corev1.SecretTypeDockerConfigJson, corev1.DockerConfigJsonKey, `{"auths": {"a": {"password": hunter2}}}`),
+		secret(corev1.SecretTypeDockercfg, corev1.DockerConfigKey, `{"b": {"auth": "aHVudGVyMg=="}, "c": {"username": "u"}}`),
+	})
+	if err == nil || !strings.Contains(err.Error(), "secret n/s") || strings.Contains(err.Error(), "hunter") {
+		t.Errorf("error: %v", err)
+	}
+	if len(got) != 1 || got[0].Username != "u" {
+		t.Errorf("what is good of the rest: %v", got)
+	}
+}
