@@ -96,7 +96,16 @@ func affinity(t *testing.T, c *harness.Carob, node string) {
 		"preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.")
 	c.Apply(t, simple("elsewhere", "a: b", "  affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchFields: [{key: metadata.name, operator: In, values: [another]}]}]}}}"))
 	said(t, c, "elsewhere", "FailedScheduling: 0/1 nodes are available: 1 node(s) didn't satisfy plugin(s) [NodeAffinity]. "+tail)
-	c.K(t, "delete", "pod", "everything", "stranger", "elsewhere", "db")
+	// One that was given to the node past the scheduler finds the door shut.
+	c.Apply(t, simple("forced", "a: b", "  nodeName: "+node+"\n  nodeSelector: {disk: none}"))
+	harness.Eventually(t, 20*time.Second, func() string {
+		got := c.Get(t, "pod", "forced", "{.status.phase} {.status.reason} {.status.message}")
+		if got != "Failed NodeAffinity Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector" {
+			return got
+		}
+		return ""
+	})
+	c.K(t, "delete", "pod", "forced", "everything", "stranger", "elsewhere", "db")
 }
 
 func priority(t *testing.T, c *harness.Carob, node string) {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	resourcehelper "k8s.io/component-helpers/resource"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
@@ -15,20 +16,29 @@ import (
 // Admit says whether a node that runs the admitted pods can take p too, and
 // returns why not, or nil. The scheduler asks the same beforehand; a pod whose
 // nodeName was set by its author has not been asked.
-func Admit(p *corev1.Pod, admitted []*corev1.Pod, allocatable corev1.ResourceList) *pod.Eviction {
+// The node may be nil for a pod that does not choose nodes; see choosesNodes.
+func Admit(p *corev1.Pod, admitted []*corev1.Pod, node *corev1.Node, allocatable corev1.ResourceList) *pod.Eviction {
 	if why := pod.ForbiddenSysctl(p); why != "" {
 		return rejected("SysctlForbidden", why)
 	}
+	if node != nil && !hasOS(p, node) {
+		return rejected("PodOSSelectorNodeLabelDoesNotMatch",
+			"Failed to admit pod as the `kubernetes.io/os` label doesn't match node label")
+	}
 	if ev := admitResources(p, admitted, allocatable); ev != nil {
 		return ev
+	}
+	if node != nil {
+		if match, err := nodeaffinity.GetRequiredNodeAffinity(p).Match(node); err != nil || !match {
+			return failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
+		}
 	}
 	mine := hostPorts(p)
 	for _, other := range admitted {
 		for _, theirs := range hostPorts(other) {
 			for _, m := range mine {
 				if m.conflicts(theirs) {
-					return rejected("NodePorts", fmt.Sprintf(
-						"host port %s is used by pod %s/%s", m, other.Namespace, other.Name))
+					return failed("NodePorts", "node(s) didn't have free ports for the requested pod ports")
 				}
 			}
 		}
@@ -38,6 +48,24 @@ func Admit(p *corev1.Pod, admitted []*corev1.Pod, allocatable corev1.ResourceLis
 
 func rejected(reason, message string) *pod.Eviction {
 	return &pod.Eviction{Reason: reason, Message: "Pod was rejected: " + message}
+}
+
+// failed rejects for a check that the scheduler makes, too.
+func failed(check, why string) *pod.Eviction {
+	return rejected(check, fmt.Sprintf("Predicate %s failed: %s", check, why))
+}
+
+// choosesNodes says whether the pod has wishes about the node it runs on.
+func choosesNodes(p *corev1.Pod) bool {
+	a := p.Spec.Affinity
+	return len(p.Spec.NodeSelector) > 0 ||
+		a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil
+}
+
+// hasOS says whether the node has the operating system that the pod selects.
+func hasOS(p *corev1.Pod, node *corev1.Node) bool {
+	want, ok := p.Spec.NodeSelector[corev1.LabelOSStable]
+	return !ok || want == node.Labels[corev1.LabelOSStable]
 }
 
 func admitResources(p *corev1.Pod, admitted []*corev1.Pod, allocatable corev1.ResourceList) *pod.Eviction {
@@ -97,13 +125,6 @@ func amount(name corev1.ResourceName, q *resource.Quantity) int64 {
 type hostPort struct {
 	ip, protocol string
 	port         int32
-}
-
-func (h hostPort) String() string {
-	if h.any() {
-		return fmt.Sprintf("%d/%s", h.port, h.protocol)
-	}
-	return fmt.Sprintf("%s:%d/%s", h.ip, h.port, h.protocol)
 }
 
 func (h hostPort) any() bool { return h.ip == "" || h.ip == "0.0.0.0" || h.ip == "::" }

@@ -29,6 +29,22 @@ func TestAdmit(t *testing.T) {
 		corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("1Gi"),
 		corev1.ResourcePods: resource.MustParse("3"),
 	}
+	labelled := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"zone": "x", corev1.LabelOSStable: "linux"}}}
+	choosy := func(key, value string) *corev1.Pod {
+		p := podWith("a", "")
+		p.Spec.NodeSelector = map[string]string{key: value}
+		return p
+	}
+	named := func(name string) *corev1.Pod {
+		p := podWith("a", "")
+		p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+			NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{
+				{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{name}},
+			}}},
+		}}}
+		return p
+	}
+	const notHere = "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
 	tests := []struct {
 		name     string
 		pod      *corev1.Pod
@@ -45,9 +61,15 @@ func TestAdmit(t *testing.T) {
 			admitted: []*corev1.Pod{podWith("b", ""), podWith("c", ""), podWith("d", "")}, reason: "OutOfpods"},
 		{name: "full, but asks for nothing", pod: podWith("a", ""), admitted: []*corev1.Pod{podWith("b", "4")}, node: node},
 		{name: "machine unread", pod: podWith("a", "64")},
+		{name: "its zone", pod: choosy("zone", "x"), node: node},
+		{name: "another zone", pod: choosy("zone", "y"), node: node, reason: "NodeAffinity", message: notHere},
+		{name: "its name", pod: named("n"), node: node},
+		{name: "another name", pod: named("m"), node: node, reason: "NodeAffinity", message: notHere},
+		{name: "another system", pod: choosy(corev1.LabelOSStable, "windows"), node: node, reason: "PodOSSelectorNodeLabelDoesNotMatch",
+			message: "Pod was rejected: Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"},
 		{name: "same port", pod: podWith("a", "", port(80, "", "TCP")), node: node,
 			admitted: []*corev1.Pod{podWith("b", "", port(80, "", ""))}, reason: "NodePorts",
-			message: "Pod was rejected: host port 80/TCP is used by pod default/b"},
+			message: "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"},
 		{name: "other protocol", pod: podWith("a", "", port(80, "", "UDP")), node: node,
 			admitted: []*corev1.Pod{podWith("b", "", port(80, "", "TCP"))}},
 		{name: "other address", pod: podWith("a", "", port(80, "127.0.0.1", "TCP")), node: node,
@@ -57,7 +79,7 @@ func TestAdmit(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ev := Admit(tt.pod, tt.admitted, tt.node)
+			ev := Admit(tt.pod, tt.admitted, labelled, tt.node)
 			switch {
 			case tt.reason == "" && ev != nil:
 				t.Errorf("rejected: %+v", *ev)

@@ -115,7 +115,7 @@ func (a *Agent) seen(ctx context.Context, wg *sync.WaitGroup, obj any) {
 		w.update(p)
 		return
 	}
-	w := newWorker(a, p, a.admit(p))
+	w := newWorker(a, p, a.admit(ctx, p))
 	a.mu.Lock()
 	a.workers[p.UID] = w
 	a.names[nameOf(p)] = p.UID
@@ -151,11 +151,15 @@ func (a *Agent) unseen(obj any) {
 }
 
 // admit decides whether the node takes the pod, and counts it in if so.
-func (a *Agent) admit(p *corev1.Pod) *pod.Eviction {
+func (a *Agent) admit(ctx context.Context, p *corev1.Pod) *pod.Eviction {
 	if terminal(p.Status.Phase) {
 		return nil
 	}
 	here := a.isHere(p)
+	var node *corev1.Node
+	if !here && choosesNodes(p) {
+		node = a.ownNode(ctx)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !here && p.DeletionTimestamp == nil {
@@ -166,12 +170,28 @@ func (a *Agent) admit(p *corev1.Pod) *pod.Eviction {
 		slices.SortFunc(others, func(x, y *corev1.Pod) int {
 			return x.CreationTimestamp.Compare(y.CreationTimestamp.Time)
 		})
-		if ev := Admit(p, others, a.allocatable); ev != nil {
+		if ev := Admit(p, others, node, a.allocatable); ev != nil {
 			return ev
 		}
 	}
 	a.admitted[p.UID] = p
 	return nil
+}
+
+// nodeTimeout bounds the look at the own Node.
+const nodeTimeout = 5 * time.Second
+
+// ownNode returns the node's own object; nil where it cannot be had: then the
+// scheduler's word counts.
+func (a *Agent) ownNode(ctx context.Context) *corev1.Node {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	n, err := a.o.Client.CoreV1().Nodes().Get(ctx, a.o.NodeName, metav1.GetOptions{})
+	if err != nil {
+		a.log.Warn("the Node cannot be read; a pod is admitted without a look at its labels", zap.Error(err))
+		return nil
+	}
+	return n
 }
 
 // release gives back what a pod that has ended was admitted for.
