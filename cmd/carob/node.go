@@ -26,7 +26,7 @@ func networkOptions(c config.Config, log *zap.Logger) cni.Options {
 	cidr, _ := netip.ParsePrefix(c.PodCIDR) // validated; empty: the network chooses
 	return cni.Options{
 		Name: "carob-" + c.InstanceID(), ConfDir: c.CNIConfDir, BinDirs: c.CNIBinDirs(),
-		StateDir: filepath.Join(c.RunDir, "cni"), PodCIDR: cidr, Log: log,
+		StateDir: filepath.Join(c.RunDir, "cni"), PodCIDR: cidr, Doors: doors(c.Listen), Log: log,
 	}
 }
 
@@ -78,7 +78,8 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 	node, err = agent.New(agent.Options{
 		Client: client, NodeName: c.NodeName, NodeIPs: nodeIPs(c.Listen),
 		Runtime: runtime, View: runtime, Images: runtime, ImageLister: runtime,
-		Exec:      ctrd.NewCommands(runtime, filepath.Join(c.RunDir, "exec")),
+		Exec: ctrd.NewCommands(runtime, filepath.Join(c.RunDir, "exec")),
+		API:  podsReach(c.Listen, network.CIDR().IsValid(), nodeIPs(c.Listen)[0]), HostAPI: listener(c.Listen),
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
 		Volumes: volumes, VolumeView: volumeParts{volumes}, VolumeUsage: volumeParts{volumes},
 		Logs: logs, LogReader: logs, Messages: volumeParts{volumes},

@@ -365,7 +365,7 @@ func (i *instance) newControllers(context.Context) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return manager.New(manager.Options{Client: client, Metadata: meta, Log: i.log.Named("controllers")})
+	return manager.New(manager.Options{Client: client, Metadata: meta, RootCA: i.certificates.CA(), Log: i.log.Named("controllers")})
 }
 
 func (i *instance) newAgent(context.Context) (runner, error) {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,7 +20,7 @@ import (
 // nil where they are only removed.
 func newVolumes(c config.Config, client kubernetes.Interface, allocatable func() corev1.ResourceList, log *zap.Logger) (*volume.Manager, error) {
 	return volume.New(volume.Options{
-		PodsDir: c.PodsDir(), Objects: objects{client}, Allocatable: allocatable, Log: log.Named("volume"),
+		PodsDir: c.PodsDir(), Objects: objects{client}, Tokens: tokens{client}, Allocatable: allocatable, Log: log.Named("volume"),
 	})
 }
 
@@ -33,6 +35,25 @@ func (o objects) ConfigMap(ctx context.Context, namespace, name string) (*corev1
 // Secret implements volume.Objects.
 func (o objects) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 	return o.client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// tokens has the API make the tokens of pods.
+type tokens struct{ client kubernetes.Interface }
+
+// Token implements volume.Tokens.
+func (t tokens) Token(ctx context.Context, p *corev1.Pod, audience string, seconds int64) (string, time.Time, error) {
+	req := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: &seconds,
+		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: p.Name, UID: p.UID},
+	}}
+	if audience != "" {
+		req.Spec.Audiences = []string{audience}
+	}
+	made, err := t.client.CoreV1().ServiceAccounts(p.Namespace).CreateToken(ctx, p.Spec.ServiceAccountName, req, metav1.CreateOptions{})
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return made.Status.Token, made.Status.ExpirationTimestamp.Time, nil
 }
 
 // volumeParts gives the agent what it asks of volumes beside pod.Volumes.

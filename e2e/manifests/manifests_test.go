@@ -47,6 +47,7 @@ var checks = map[string]func(*testing.T, applied){
 	"shell.yaml":             shell,
 	"priority.yaml":          priority,
 	"affinity.yaml":          affinity,
+	"identity.yaml":          identity,
 }
 
 func TestManifests(t *testing.T) {
@@ -200,6 +201,11 @@ func podSecurity(t *testing.T, a applied) {
 	if out, err := a.KubectlInput(plain, "apply", "-f", "-"); err == nil || !strings.Contains(out, `violates PodSecurity "restricted:latest"`) {
 		t.Errorf("a pod that is not careful: %s", out)
 	}
+}
+
+func identity(t *testing.T, a applied) {
+	a.WaitReady(t, "identity")
+	a.logs(t, "identity", "main", `"sub":"system:serviceaccount:default:till"`, `"aud":["vault"]`, "the API is there\n")
 }
 
 func security(t *testing.T, a applied) {

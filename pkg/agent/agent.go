@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,10 @@ type Options struct {
 	Inside   pod.Insider
 	Attacher Attacher
 	Dial     Dialer
+
+	// API is where pods reach the API, HostAPI where those in the node's
+	// network do. Both are optional: their containers are then told nothing.
+	API, HostAPI netip.AddrPort
 
 	// RuntimeHealth and NetworkHealth are optional; they decide whether the
 	// Node is Ready.

@@ -19,7 +19,7 @@ func (w *worker) environment(ctx context.Context, p *corev1.Pod, container strin
 	if c == nil {
 		return nil, fmt.Errorf("no container %q in the pod: %w", container, pod.ErrConfig)
 	}
-	src := pod.EnvSources{PodIPs: o.Sandbox.IPs, HostIPs: o.Node.HostIPs, Allocatable: w.a.Allocatable()}
+	src := pod.EnvSources{PodIPs: o.Sandbox.IPs, HostIPs: o.Node.HostIPs, Services: w.a.services(p), Allocatable: w.a.Allocatable()}
 	if err := w.readSources(ctx, c, &src); err != nil {
 		return nil, err
 	}
@@ -33,6 +33,18 @@ func (w *worker) environment(ctx context.Context, p *corev1.Pod, container strin
 			strings.Join(s.Names, ", "), s.Kind, p.Namespace, s.Name)
 	}
 	return env.Vars, nil
+}
+
+// services are the variables by which a pod's containers find the API.
+func (a *Agent) services(p *corev1.Pod) []pod.EnvVar {
+	at := a.o.API
+	if p.Spec.HostNetwork {
+		at = a.o.HostAPI
+	}
+	if !at.IsValid() {
+		return nil
+	}
+	return pod.ServiceEnv("kubernetes", "https", at.Addr().String(), at.Port())
 }
 
 // readSources reads the objects that a container's variables come from. One

@@ -11,7 +11,9 @@ import (
 	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
 	"k8s.io/apiserver/pkg/authentication/group"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
+	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
+	"k8s.io/apiserver/pkg/authentication/request/websocket"
 	"k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
@@ -48,7 +50,15 @@ func (s *Server) assemble(o Options, listener net.Listener) error {
 	c.EffectiveVersion = servedVersion{compatibility.DefaultBuildEffectiveVersion(), o.Version}
 	limit(c)
 	document(c, types)
-	if err := s.secure(c, listener); err != nil {
+	all, err := groups(storage, o.NodeTransport)
+	if err != nil {
+		return err
+	}
+	known, err := s.identify(all)
+	if err != nil {
+		return err
+	}
+	if err := s.secure(c, listener, known); err != nil {
 		return err
 	}
 	if err := checkStore(c, storage.config); err != nil {
@@ -59,7 +69,7 @@ func (s *Server) assemble(o Options, listener net.Listener) error {
 		return err
 	}
 	shared := informers.NewSharedInformerFactory(client, 0)
-	if c.AdmissionControl, err = admissionChain(client, shared); err != nil {
+	if c.AdmissionControl, err = admissionChain(client, shared, known.from.Pods); err != nil {
 		return err
 	}
 	c.AddPostStartHookOrDie(namespacesHook, makeNamespaces(client))
@@ -69,8 +79,7 @@ func (s *Server) assemble(o Options, listener net.Listener) error {
 	}
 	s.generic.ShutdownTimeout = shutdownGrace
 	serveNoExtensions(s.generic.Handler.NonGoRestfulMux)
-	all, err := groups(storage, o.NodeTransport)
-	if err != nil {
+	if err := serveIssuer(s.generic.Handler.NonGoRestfulMux, known.signer); err != nil {
 		return err
 	}
 	if err := install(s.generic, types, all); err != nil {
@@ -101,7 +110,7 @@ func document(c *genericapiserver.Config, types *schemes) {
 }
 
 // secure sets who is believed and what they may do.
-func (s *Server) secure(c *genericapiserver.Config, listener net.Listener) error {
+func (s *Server) secure(c *genericapiserver.Config, listener net.Listener, known *tokens) error {
 	server := s.pki.Server()
 	cert, err := dynamiccertificates.NewStaticCertKeyContent("apiserver", server.Cert, server.Key)
 	if err != nil {
@@ -112,10 +121,13 @@ func (s *Server) secure(c *genericapiserver.Config, listener net.Listener) error
 		return err
 	}
 	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: listener, Cert: cert, ClientCA: ca}
-	// A request without a certificate is anonymous; one with a certificate
-	// that nobody here signed is refused.
+	// A request without a certificate or a token is anonymous; one with a
+	// certificate or a token that nobody here signed is refused.
+	c.Authentication.APIAudiences = apiAudiences()
 	c.Authentication.Authenticator = union.NewFailOnError(
-		group.NewAuthenticatedGroupAdder(x509.NewDynamic(ca.VerifyOptions, x509.CommonNameUserConversion)),
+		group.NewAuthenticatedGroupAdder(union.NewFailOnError(
+			x509.NewDynamic(ca.VerifyOptions, x509.CommonNameUserConversion),
+			bearertoken.New(known), websocket.NewProtocolAuthenticator(known))),
 		anonymous.NewAuthenticator(nil))
 	c.Authorization.Authorizer = authorizer.AuthorizerFunc(authorize)
 	c.LoopbackClientConfig, err = s.ClientConfig(loopbackUser, pki.GroupMasters)
@@ -132,7 +144,7 @@ func checkStore(c *genericapiserver.Config, config storagebackend.Config) error 
 	return nil
 }
 
-func admissionChain(client kubernetes.Interface, shared informers.SharedInformerFactory) (admission.Interface, error) {
+func admissionChain(client kubernetes.Interface, shared informers.SharedInformerFactory, pods podGetter) (admission.Interface, error) {
 	l, err := lifecycle.NewLifecycle(sets.New(immortalNamespaces()...))
 	if err != nil {
 		return nil, err
@@ -145,7 +157,11 @@ func admissionChain(client kubernetes.Interface, shared informers.SharedInformer
 	if err != nil {
 		return nil, err
 	}
-	return admission.NewChainHandler(l, newPriorities(client, shared), newRuntimeClasses(client, shared), security), nil
+	accounts, err := newAccounts(client, shared)
+	if err != nil {
+		return nil, err
+	}
+	return admission.NewChainHandler(l, accounts, newNodeTokens(pods), newPriorities(client, shared), newRuntimeClasses(client, shared), security), nil
 }
 
 // servedVersion answers with carob's version where the library would tell its

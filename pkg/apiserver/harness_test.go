@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -81,6 +84,10 @@ func startIn(t *testing.T, dir string, options ...func(*apiserver.Options)) *ins
 	t.Logf("ready after %s", time.Since(began).Round(time.Millisecond))
 	i.admin = i.config(t, pki.AdminUser, pki.GroupMasters)
 	i.client = i.as(t, pki.AdminUser, pki.GroupMasters)
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	if _, err := i.client.CoreV1().ServiceAccounts("default").Create(t.Context(), account, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
 	return i
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
@@ -47,6 +48,10 @@ func nodeRules() []rule {
 		{verbs: read, resource: "configmaps"},
 		{verbs: read, resource: "secrets"},
 		{verbs: "get", resource: "serviceaccounts"},
+		// Of pods that are bound to the node alone: admission sees to that.
+		{verbs: "create", resource: "serviceaccounts/token"},
+		{verbs: "create", resource: "tokenreviews.authentication.k8s.io"},
+		{verbs: "create", resource: "subjectaccessreviews.authorization.k8s.io"},
 		{verbs: read, resource: "namespaces"},
 		{verbs: read, resource: "runtimeclasses.node.k8s.io"},
 		{verbs: change, resource: "events"},
@@ -74,10 +79,22 @@ func schedulerRules() []rule {
 // namespace reach every kind.
 func controllerRules() []rule { return []rule{{verbs: all, resource: "*"}} }
 
+// knownRules hold for everybody who is known: they may ask about themselves.
+func knownRules() []rule {
+	return []rule{
+		{verbs: "create", resource: "selfsubjectreviews.authentication.k8s.io"},
+		{verbs: "create", resource: "selfsubjectaccessreviews.authorization.k8s.io"},
+		{verbs: "create", resource: "selfsubjectrulesreviews.authorization.k8s.io"},
+	}
+}
+
 // publicPaths are open to everybody, discoveryPaths to whoever is known.
 func publicPaths() []string {
 	return []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
 }
+
+// issuerPaths tell service accounts, and who acts for them, how to check tokens.
+func issuerPaths() []string { return []string{openIDPath, keySetPath} }
 
 func discoveryPaths() []string {
 	return []string{"/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"}
@@ -111,6 +128,9 @@ func allowed(a authorizer.Attributes) bool {
 		return pathAllowed(u, a.GetVerb(), a.GetPath())
 	}
 	rules, node := rulesOf(u)
+	if slices.Contains(u.GetGroups(), user.AllAuthenticated) {
+		rules = append(rules, knownRules()...)
+	}
 	return slices.ContainsFunc(rules, func(r rule) bool { return r.allows(a, node) })
 }
 
@@ -123,6 +143,9 @@ func pathAllowed(u user.Info, verb, path string) bool {
 	}
 	if !slices.Contains(u.GetGroups(), user.AllAuthenticated) {
 		return false
+	}
+	if slices.Contains(issuerPaths(), path) {
+		return slices.Contains(u.GetGroups(), serviceaccount.AllServiceAccountsGroup)
 	}
 	return slices.ContainsFunc(discoveryPaths(), func(p string) bool {
 		prefix, tree := strings.CutSuffix(p, "*")

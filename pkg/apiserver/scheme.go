@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -61,7 +63,7 @@ func newSchemes() (*schemes, error) {
 		metainternalversion.AddToScheme,
 		configmap.Kind().AddToScheme, serviceaccount.Kind().AddToScheme, lease.Kind().AddToScheme, namespace.Kind().AddToScheme,
 		runtimeclass.Kind().AddToScheme, priorityclass.AddToScheme,
-		secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
+		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 	} {
 		if err := add(s.full); err != nil {
 			return nil, fmt.Errorf("scheme: %w", err)
@@ -76,6 +78,7 @@ func groupVersions() []schema.GroupVersion {
 	return []schema.GroupVersion{
 		corev1.SchemeGroupVersion, coordinationv1.SchemeGroupVersion, eventsv1.SchemeGroupVersion, policyv1.SchemeGroupVersion,
 		schedulingv1.SchemeGroupVersion, nodev1.SchemeGroupVersion,
+		authenticationv1.SchemeGroupVersion, authorizationv1.SchemeGroupVersion,
 	}
 }
 
@@ -83,6 +86,7 @@ func addVersions(s *runtime.Scheme) error {
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, coordinationv1.AddToScheme, eventsv1.AddToScheme, policyv1.AddToScheme,
 		schedulingv1.AddToScheme, nodev1.AddToScheme,
+		authenticationv1.AddToScheme, authorizationv1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return err

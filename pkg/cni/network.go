@@ -39,6 +39,9 @@ type Options struct {
 	StateDir string
 	// PodCIDR is for carob's own network; the zero prefix lets it choose.
 	PodCIDR netip.Prefix
+	// Doors lead what is attached to carob's own network, and nobody else, to
+	// listeners of this host.
+	Doors []hostport.Door
 	// Log may be nil.
 	Log *zap.Logger
 }
@@ -79,7 +82,7 @@ func New(opts Options) (*Network, error) {
 		opts.Log = zap.NewNop()
 	}
 	exec := &invoke.DefaultExec{RawExec: &invoke.RawExec{}, PluginDecoder: version.PluginDecoder{}}
-	table := hostport.New(opts.Name, opts.Name)
+	table := hostport.New(opts.Name, opts.Name, opts.Doors...)
 	n := &Network{
 		opts:    opts,
 		log:     opts.Log,

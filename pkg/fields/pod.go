@@ -92,7 +92,7 @@ func podSpecRules() []Rule {
 		each(Honoured, "spec.dnsConfig.options[]", "name", "value"),
 		[]Rule{
 			honoured("spec.dnsPolicy", "there is no cluster DNS yet: ClusterFirst resolves as Default does"),
-			honoured("spec.enableServiceLinks", "there are no Services yet, so both values add nothing"),
+			honoured("spec.enableServiceLinks", "there are no Services yet: both values add the variables of the API alone"),
 			only("spec.setHostnameAsFQDN", "the hostname stays the short name", "false"),
 			refused("spec.hostnameOverride", "use hostname"),
 			only("spec.os.name", "carob runs Linux containers", "linux"),
@@ -114,9 +114,9 @@ func podNamespaceRules() []Rule {
 		honoured("spec.hostIPC", "the node's /dev/shm too"),
 		only("spec.shareProcessNamespace", "every container has its own processes", "false"),
 		only("spec.hostUsers", "containers use the node's user IDs", "true"),
-		only("spec.serviceAccountName", "pods get no identity; leave it out", "default"),
-		only("spec.serviceAccount", "pods get no identity; leave it out", "default"),
-		only("spec.automountServiceAccountToken", "no token is mounted", "false"),
+		honoured("spec.serviceAccountName", ""),
+		honoured("spec.serviceAccount", ""),
+		honoured("spec.automountServiceAccountToken", ""),
 	}
 }
 

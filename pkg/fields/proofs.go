@@ -50,7 +50,7 @@ var proofs = []Proof{
 
 	{"spec", testManifests},
 	{"spec.affinity", testClasses},
-	{"spec.automountServiceAccountToken", testFields},
+	{"spec.automountServiceAccountToken", testIdentity},
 	{"spec.enableServiceLinks", testFields},
 	{"spec.hostIPC", testNode},
 	{"spec.hostPID", testNode},
@@ -72,7 +72,7 @@ var proofs = []Proof{
 	{"spec.securityContext.seccompProfile", "e2e/security.TestLocalSeccompProfile"},
 	{"spec.securityContext.sysctls", "e2e/security.TestSysctls"},
 	{"spec.serviceAccount", testFields},
-	{"spec.serviceAccountName", testConfig},
+	{"spec.serviceAccountName", testIdentity},
 	{"spec.setHostnameAsFQDN", testFields},
 	{"spec.shareProcessNamespace", testFields},
 	{"spec.tolerations", testFields},
@@ -82,6 +82,7 @@ var proofs = []Proof{
 	{"spec.volumes[].downwardAPI.defaultMode", testVolumes},
 	{"spec.volumes[].downwardAPI.items[].resourceFieldRef", testConfig},
 	{"spec.volumes[].projected.defaultMode", testFields},
+	{"spec.volumes[].projected.sources[].serviceAccountToken", testIdentity},
 	{"spec.volumes[].secret.defaultMode", testVolumes},
 	{"spec.volumes[].secret.secretName", testVolumes},
 }

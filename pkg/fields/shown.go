@@ -20,6 +20,7 @@ const (
 	testClasses   = "e2e/classes.TestClasses"
 	testConfig    = "e2e/config.TestVariables"
 	testFields    = "e2e/fields.TestFields"
+	testIdentity  = "e2e/identity.TestIdentity"
 	testInput     = "e2e/input.TestRefusedByTheAPI"
 	testInside    = "e2e/inside.TestInside"
 	testLife      = "e2e/life.TestLifeCycle"

@@ -2,10 +2,7 @@ package fields
 
 import "slices"
 
-const (
-	noUser  = "files belong to root; set their mode instead"
-	noToken = "pods get no identity" //nolint:gosec // a sentence, not a secret
-)
+const noUser = "files belong to root; set their mode instead"
 
 // volumeRules are the rules of a list of volumes.
 func volumeRules(p string) []Rule {
@@ -45,9 +42,12 @@ func projectedRules(p string) []Rule {
 		itemRules(s+"configMap.items[]"),
 		downwardRules(s+"downwardAPI.items[]"),
 		[]Rule{
-			refused(s+"serviceAccountToken", noToken),
+			honoured(s+"serviceAccountToken.path", ""),
+			honoured(s+"serviceAccountToken.audience", ""),
+			honoured(s+"serviceAccountToken.expirationSeconds", "at least 600; the file has a new token at 80 % of it"),
+			refused(s+"serviceAccountToken.user", noUser),
 			refused(s+"clusterTrustBundle", "mount the certificates from a configMap"),
-			refused(s+"podCertificate", noToken),
+			refused(s+"podCertificate", "pods get no certificates; use serviceAccountToken"),
 		},
 	)
 }

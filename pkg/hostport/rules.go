@@ -39,10 +39,23 @@ func (t *Table) buildPorts(tx *knftables.Transaction) {
 			Hook:     knftables.PtrTo(hook),
 			Priority: knftables.PtrTo(knftables.BaseChainPriority("-100")),
 		})
+		if hook == knftables.PreroutingHook {
+			t.buildDoors(tx, name)
+		}
 		// Only what is meant for this host: a port of another machine that
 		// pods talk to through here stays theirs.
 		tx.Add(&knftables.Rule{Chain: name, Rule: knftables.Concat(
 			"fib daddr type local", "jump", chainPorts)})
+	}
+}
+
+// buildDoors leads pods to the doors' other side. That may be a loopback address:
+// the guard has let the packet pass by then, as it was for another address, and
+// the bridge takes it for route_localnet.
+func (t *Table) buildDoors(tx *knftables.Transaction, chain string) {
+	for _, d := range t.doors {
+		tx.Add(&knftables.Rule{Chain: chain, Rule: knftables.Concat(
+			"iifname", t.quoted(), "ip daddr", d.From.Addr(), "tcp dport", d.From.Port(), "dnat ip to", d.To)})
 	}
 }
 

@@ -75,6 +75,12 @@ func (m Mapping) Validate() error {
 	return nil
 }
 
+// Door leads pods, and nobody else, from an address that no machine has to one
+// of this host, which may be a loopback address.
+type Door struct {
+	From, To netip.AddrPort
+}
+
 // Names within the table.
 const (
 	mapAny     = "ports"
@@ -91,15 +97,16 @@ const (
 type Table struct {
 	name   string
 	bridge string
+	doors  []Door
 
 	mu  sync.Mutex
 	nft knftables.Interface
 }
 
-// New returns the table of that name for the pods behind bridge. It touches
-// nothing yet.
-func New(name, bridge string) *Table {
-	return &Table{name: name, bridge: bridge}
+// New returns the table of that name for the pods behind bridge, with doors of
+// TCP over IPv4. It touches nothing yet.
+func New(name, bridge string, doors ...Door) *Table {
+	return &Table{name: name, bridge: bridge, doors: doors}
 }
 
 // open finds the nft program once; a machine may get it later.

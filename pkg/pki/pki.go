@@ -183,34 +183,52 @@ func newSerial() (*big.Int, error) {
 }
 
 func encode(der []byte, key *ecdsa.PrivateKey) (Pair, error) {
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	raw, err := encodeKey(key)
 	if err != nil {
 		return Pair{}, err
 	}
-	return Pair{
-		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}),
-	}, nil
+	return Pair{Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), Key: raw}, nil
 }
+
+func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), nil
+}
+
+func decodeKey(data []byte) (*ecdsa.PrivateKey, error) {
+	b, _ := pem.Decode(data)
+	if b == nil {
+		return nil, errNoPEM
+	}
+	raw, err := x509.ParsePKCS8PrivateKey(b.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := raw.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("the key is not an ECDSA key")
+	}
+	return key, nil
+}
+
+var errNoPEM = errors.New("no PEM block found")
 
 // decode parses a pair and checks that the two halves belong together.
 func decode(p Pair) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	cb, _ := pem.Decode(p.Cert)
-	kb, _ := pem.Decode(p.Key)
-	if cb == nil || kb == nil {
-		return nil, nil, errors.New("no PEM block found")
+	if cb == nil {
+		return nil, nil, errNoPEM
 	}
 	cert, err := x509.ParseCertificate(cb.Bytes)
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := x509.ParsePKCS8PrivateKey(kb.Bytes)
+	key, err := decodeKey(p.Key)
 	if err != nil {
 		return nil, nil, err
-	}
-	key, ok := raw.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, nil, errors.New("the key is not an ECDSA key")
 	}
 	if !key.PublicKey.Equal(cert.PublicKey) {
 		return nil, nil, errors.New("certificate and key do not belong together")

@@ -78,6 +78,9 @@ func TestWhatIsKeptAndWhatIsRenewed(t *testing.T) {
 			if string(first.CA()) != string(second.CA()) {
 				t.Error("the authority changed")
 			}
+			if !first.Signing().Equal(second.Signing()) {
+				t.Error("the key of tokens changed")
+			}
 		})
 	}
 }
@@ -89,7 +92,7 @@ func TestFilesArePrivateAndHalfAPairCountsAsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 6 {
+	if err != nil || len(entries) != 7 {
 		t.Fatalf("%v, %v", entries, err)
 	}
 	for _, e := range entries {

@@ -1,6 +1,9 @@
 package pki
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -22,8 +25,11 @@ const (
 	nodePrefix      = "system:node:"
 )
 
-// ServiceIP is the first address of the service range, under which the API
-// will be reached from within pods.
+// signingFile holds the key that signs the tokens of service accounts.
+const signingFile = "sa.key"
+
+// ServiceIP is the first address of the service range, under which the API is
+// reached from within pods.
 const ServiceIP = "10.96.0.1"
 
 // NodeUser is the user name of a node's agent.
@@ -49,6 +55,7 @@ type Store struct {
 	log       *zap.Logger
 	authority *Authority
 	server    Pair
+	signing   *ecdsa.PrivateKey
 }
 
 // Open reads the authority and the server's certificate, makes what is not
@@ -73,8 +80,15 @@ func Open(o Options) (*Store, error) {
 	if s.server, err = s.keep("apiserver", id); err != nil {
 		return nil, fmt.Errorf("pki: %w", err)
 	}
+	if err := s.openSigning(); err != nil {
+		return nil, fmt.Errorf("pki: %s: %w", s.path(signingFile), err)
+	}
 	return s, nil
 }
+
+// Signing is the key that signs the tokens of service accounts. It is made once
+// and outlives every certificate: pods hold tokens that it signed.
+func (s *Store) Signing() *ecdsa.PrivateKey { return s.signing }
 
 // CA is the authority's certificate in PEM.
 func (s *Store) CA() []byte { return s.authority.Cert() }
@@ -115,6 +129,26 @@ func (s *Store) openAuthority() error {
 	}
 	s.log.Info("certificate authority made", zap.String("dir", s.dir))
 	return s.write("ca", s.authority.pair)
+}
+
+// openSigning reads the signing key, or makes it. One that cannot be read is an
+// error: another one would void every token.
+func (s *Store) openSigning() error {
+	data, err := os.ReadFile(s.path(signingFile))
+	if err == nil {
+		s.signing, err = decodeKey(data)
+		return err
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if s.signing, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return err
+	}
+	if data, err = encodeKey(s.signing); err != nil {
+		return err
+	}
+	return writeFile(s.path(signingFile), data)
 }
 
 // keep returns the stored pair called name while it is usable, else a new one

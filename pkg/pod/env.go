@@ -3,7 +3,9 @@ package pod
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +20,9 @@ type EnvSources struct {
 	Secrets    map[string]*corev1.Secret
 	// PodIPs and HostIPs, the main one first.
 	PodIPs, HostIPs []string
+	// Services are variables that every container gets, unless it has one of
+	// that name itself. References may name them.
+	Services []EnvVar
 	// Allocatable is what pods may use of the node: the limit of a
 	// container that has none.
 	Allocatable corev1.ResourceList
@@ -86,7 +91,7 @@ func EnvFor(p *corev1.Pod, c *corev1.Container, src EnvSources) (Env, error) {
 	for i := range c.Env {
 		e := &c.Env[i]
 		if e.ValueFrom == nil {
-			b.set(e.Name, Expand(e.Value, b.known))
+			b.set(e.Name, Expand(e.Value, b.visible()))
 			continue
 		}
 		value, found, err := b.value(e.ValueFrom)
@@ -97,7 +102,43 @@ func EnvFor(p *corev1.Pod, c *corev1.Container, src EnvSources) (Env, error) {
 			b.set(e.Name, value)
 		}
 	}
+	for _, v := range src.Services {
+		if _, own := b.index[v.Name]; !own {
+			b.set(v.Name, v.Value)
+		}
+	}
 	return b.env, nil
+}
+
+// visible is what a reference may name: the variables so far, and those of
+// services.
+func (b *envBuilder) visible() map[string]string {
+	if len(b.src.Services) == 0 {
+		return b.known
+	}
+	all := make(map[string]string, len(b.known)+len(b.src.Services))
+	for _, v := range b.src.Services {
+		all[v.Name] = v.Value
+	}
+	maps.Copy(all, b.known)
+	return all
+}
+
+// ServiceEnv returns the variables that tell of a service with one port, called
+// portName, at an address.
+func ServiceEnv(name, portName, address string, port uint16) []EnvVar {
+	prefix, p := strings.ToUpper(strings.ReplaceAll(name, "-", "_")), strconv.Itoa(int(port))
+	url := "tcp://" + net.JoinHostPort(address, p)
+	return []EnvVar{
+		{Name: prefix + "_SERVICE_HOST", Value: address},
+		{Name: prefix + "_SERVICE_PORT", Value: p},
+		{Name: prefix + "_SERVICE_PORT_" + strings.ToUpper(portName), Value: p},
+		{Name: prefix + "_PORT", Value: url},
+		{Name: prefix + "_PORT_" + p + "_TCP", Value: url},
+		{Name: prefix + "_PORT_" + p + "_TCP_PROTO", Value: "tcp"},
+		{Name: prefix + "_PORT_" + p + "_TCP_PORT", Value: p},
+		{Name: prefix + "_PORT_" + p + "_TCP_ADDR", Value: address},
+	}
 }
 
 type envBuilder struct {

@@ -68,7 +68,8 @@ func payloadEqual(root *os.Root, version string, p payload, group int) bool {
 		if info.Mode().Perm() != os.FileMode(want.mode).Perm() || info.Size() != int64(len(want.data)) {
 			return fs.ErrInvalid
 		}
-		if st, ok := info.Sys().(*syscall.Stat_t); group != noGroup && (!ok || int(st.Gid) != group) {
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || int(st.Uid) != want.owner || group != noGroup && int(st.Gid) != group {
 			return fs.ErrInvalid
 		}
 		have, err := root.ReadFile(name)
@@ -142,8 +143,8 @@ func writeFile(root *os.Root, version, name string, f file, group int) (err erro
 	if _, err := w.Write(f.data); err != nil {
 		return err
 	}
-	if group != noGroup {
-		if err := w.Chown(-1, group); err != nil {
+	if group != noGroup || f.owner != 0 {
+		if err := w.Chown(f.owner, group); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,7 @@ func downwardPayload(p *corev1.Pod, items []corev1.DownwardAPIVolumeFile, mode i
 		if err != nil {
 			return nil, err
 		}
-		out[path.Clean(it.Path)] = file{[]byte(text), or(it.Mode, mode)}
+		out[path.Clean(it.Path)] = file{data: []byte(text), mode: or(it.Mode, mode)}
 	}
 	return out, out.check()
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -25,11 +26,20 @@ type Objects interface {
 	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
 }
 
+// Tokens makes tokens of the pod's service account that die with the pod.
+type Tokens interface {
+	// Token returns one for the audience, or for the API where that is empty,
+	// that is good for the given seconds.
+	Token(ctx context.Context, p *corev1.Pod, audience string, seconds int64) (token string, expires time.Time, err error)
+}
+
 // Options are the settings of a Manager.
 type Options struct {
 	// PodsDir holds a directory a pod, named by its UID.
 	PodsDir string
 	Objects Objects
+	// Tokens may be nil where no volume is made.
+	Tokens Tokens
 	// ClusterDNS are the IPs of the cluster's name servers. While there are
 	// none, the policy ClusterFirst works as Default does.
 	ClusterDNS []string
@@ -50,8 +60,9 @@ type Options struct {
 // Manager implements pod.Volumes. Its methods are safe for concurrent use, those
 // for one pod wait for each other.
 type Manager struct {
-	opts  Options
-	locks keyedLocks
+	opts   Options
+	locks  keyedLocks
+	tokens tokenCache
 }
 
 var _ pod.Volumes = (*Manager)(nil)
@@ -79,7 +90,10 @@ func New(o Options) (*Manager, error) {
 	if o.Allocatable == nil {
 		o.Allocatable = func() corev1.ResourceList { return nil }
 	}
-	return &Manager{opts: o, locks: keyedLocks{held: map[types.UID]*keyedLock{}}}, nil
+	return &Manager{
+		opts: o, locks: keyedLocks{held: map[types.UID]*keyedLock{}},
+		tokens: tokenCache{held: map[types.UID]map[tokenKey]heldToken{}},
+	}, nil
 }
 
 // Prepare implements pod.Volumes. Every volume is tried; the error names all

@@ -53,6 +53,8 @@ func (m *Manager) projected(ctx context.Context, p *corev1.Pod, s *corev1.Projec
 			part, err = m.secret(ctx, p.Namespace, c.Name, c.Items, mode, or(c.Optional, false))
 		case src.DownwardAPI != nil:
 			part, err = downwardPayload(p, src.DownwardAPI.Items, mode, m.opts.Allocatable())
+		case src.ServiceAccountToken != nil:
+			part, err = m.tokenPayload(ctx, p, src.ServiceAccountToken, mode)
 		default:
 			err = unsupported(fmt.Sprintf("source %d of a projected volume", i))
 		}

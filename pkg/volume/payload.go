@@ -17,6 +17,8 @@ const defaultMode int32 = 0o644
 type file struct {
 	data []byte
 	mode int32
+	// owner is the user it belongs to: root, unless there is need.
+	owner int
 }
 
 // payload is the content of a volume, by relative path.
@@ -28,7 +30,7 @@ func objectPayload(kind string, data map[string][]byte, items []corev1.KeyToPath
 	p := payload{}
 	if len(items) == 0 {
 		for key, content := range data {
-			p[key] = file{content, mode}
+			p[key] = file{data: content, mode: mode}
 		}
 		return p, p.check()
 	}
@@ -40,7 +42,7 @@ func objectPayload(kind string, data map[string][]byte, items []corev1.KeyToPath
 			}
 			return nil, invalid("references non-existent %s key: %s", kind, it.Key)
 		}
-		p[path.Clean(it.Path)] = file{content, or(it.Mode, mode)}
+		p[path.Clean(it.Path)] = file{data: content, mode: or(it.Mode, mode)}
 	}
 	return p, p.check()
 }

@@ -25,6 +25,7 @@ func (m *Manager) Remove(ctx context.Context, uid types.UID) error {
 		return err
 	}
 	defer m.locks.lock(uid)()
+	m.tokens.forget(uid)
 	gone := m.removing(uid)
 	for range 2 {
 		if err := removeDir(ctx, gone); err != nil {

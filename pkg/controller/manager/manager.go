@@ -39,6 +39,8 @@ type Options struct {
 	// Informers may be nil: then the Manager makes and runs its own. A given
 	// one has to be started by the caller after New.
 	Informers informers.SharedInformerFactory
+	// RootCA is the certificate of the authority behind the API, in PEM.
+	RootCA []byte
 	// TerminatedPodThreshold is how many terminated pods are kept: 0 means
 	// the default, less than 0 all.
 	TerminatedPodThreshold int
@@ -103,7 +105,7 @@ func (m *Manager) build(o Options) error {
 		return err
 	}
 	sa, err := serviceaccount.New(serviceaccount.Options{
-		Client: o.Client, Informers: o.Informers, Log: o.Log.Named("serviceaccount"),
+		Client: o.Client, Informers: o.Informers, RootCA: o.RootCA, Log: o.Log.Named("serviceaccount"),
 	})
 	if err != nil {
 		return err

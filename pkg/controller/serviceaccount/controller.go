@@ -1,11 +1,13 @@
-// Package serviceaccount sees to it that every active namespace has the
-// ServiceAccount that pods get when they name none.
+// Package serviceaccount sees to it that every active namespace has what gives
+// pods an identity: the ServiceAccount that they get when they name none, and the
+// ConfigMap that tells them whom to trust.
 package serviceaccount
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -28,12 +30,17 @@ const workers = 2
 type Options struct {
 	Client    kubernetes.Interface
 	Informers informers.SharedInformerFactory
+	// RootCA is the certificate of the authority behind the API, in PEM.
+	RootCA []byte
 	// Log may be nil.
 	Log *zap.Logger
 }
 
-// Controller creates default ServiceAccounts.
+// Controller creates default ServiceAccounts, and keeps the ConfigMaps with the
+// root certificate.
 type Controller struct {
+	rootCA     string
+	roots      cache.SharedIndexInformer
 	client     kubernetes.Interface
 	namespaces corelisters.NamespaceLister
 	accounts   corelisters.ServiceAccountLister
@@ -52,6 +59,8 @@ func New(o Options) (*Controller, error) {
 		client:     o.Client,
 		namespaces: core.Namespaces().Lister(),
 		accounts:   core.ServiceAccounts().Lister(),
+		rootCA:     string(o.RootCA),
+		roots:      newRoots(o.Client),
 		ready:      make(chan struct{}),
 		queue:      work.New[string](o.Log),
 	}
@@ -75,17 +84,21 @@ func New(o Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serviceaccount: watch service accounts: %w", err)
 	}
-	c.synced = []cache.DoneChecker{ns.HasSyncedChecker(), accounts.HasSyncedChecker()}
+	roots, err := c.roots.AddEventHandler(c.rootHandler())
+	if err != nil {
+		return nil, fmt.Errorf("serviceaccount: watch root certificates: %w", err)
+	}
+	c.synced = []cache.DoneChecker{ns.HasSyncedChecker(), accounts.HasSyncedChecker(), roots.HasSyncedChecker()}
 	return c, nil
 }
 
 func (c *Controller) namespace(obj any) {
-	if ns, ok := obj.(*corev1.Namespace); ok && Missing(ns, c.has(ns.Name)) {
+	if ns, ok := obj.(*corev1.Namespace); ok && (Missing(ns, c.has(ns.Name)) || Missing(ns, c.root(ns.Name) != nil)) {
 		c.queue.Add(ns.Name)
 	}
 }
 
-// Missing reports whether a namespace should get its ServiceAccount.
+// Missing reports whether a namespace should get what it does not have.
 func Missing(ns *corev1.Namespace, has bool) bool {
 	return !has && ns.DeletionTimestamp == nil && ns.Status.Phase != corev1.NamespaceTerminating
 }
@@ -97,6 +110,9 @@ func (c *Controller) has(namespace string) bool {
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
+	var roots sync.WaitGroup
+	defer roots.Wait()
+	roots.Go(func() { c.roots.RunWithContext(ctx) })
 	for _, s := range c.synced {
 		select {
 		case <-s.Done():
@@ -112,18 +128,28 @@ func (c *Controller) Run(ctx context.Context) error {
 // Ready is closed when the controller knows what exists.
 func (c *Controller) Ready() <-chan struct{} { return c.ready }
 
+// sync keeps the ConfigMap first: whoever sees the ServiceAccount may make pods,
+// and these want both.
 func (c *Controller) sync(ctx context.Context, name string) error {
 	ns, err := c.namespaces.Get(name)
-	if err != nil || !Missing(ns, c.has(name)) {
+	if err != nil {
 		return nil //nolint:nilerr // the lister's only error is: not found
+	}
+	if err := c.syncRoot(ctx, ns); err != nil || !Missing(ns, c.has(name)) {
+		return err
 	}
 	_, err = c.client.CoreV1().ServiceAccounts(name).Create(ctx, &corev1.ServiceAccount{
 		ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: Name},
 	}, metav1.CreateOptions{})
-	switch {
-	case err == nil, apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err),
-		apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	if settled(err) {
 		return nil
 	}
 	return fmt.Errorf("create service account %s/%s: %w", name, Name, err)
+}
+
+// settled says whether a creation came to its end: the object is there, or its
+// namespace is going.
+func settled(err error) bool {
+	return err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
+		apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	defaultServiceAccount = "default"
+	// DefaultServiceAccount is what a pod gets that names none.
+	DefaultServiceAccount = "default"
 	// tolerationSeconds is how long a pod stays on a node that is lost.
 	tolerationSeconds int64 = 300
 )
@@ -18,7 +19,7 @@ const (
 // everything that is decoded.
 func admit(s *corev1.PodSpec) {
 	if s.ServiceAccountName == "" && s.DeprecatedServiceAccount == "" {
-		s.ServiceAccountName = defaultServiceAccount
+		s.ServiceAccountName = DefaultServiceAccount
 	}
 	setPointer(&s.Priority, 0)
 	setPointer(&s.PreemptionPolicy, corev1.PreemptLowerPriority)

@@ -12,6 +12,9 @@ import (
 // fileMode is the mode of files from ConfigMaps, Secrets and the downward API.
 const fileMode int32 = 0o644
 
+// tokenSeconds is how long a token in a volume is good for.
+const tokenSeconds int64 = 60 * 60
+
 // AddToScheme registers what decoding a Pod needs beside the types
 // themselves: defaults and selectable fields. Call it once a scheme, after
 // the types of core/v1.
@@ -180,6 +183,9 @@ func defaultVolume(v *corev1.Volume) {
 	if s.Projected != nil {
 		setPointer(&s.Projected.DefaultMode, fileMode)
 		for i := range s.Projected.Sources {
+			if t := s.Projected.Sources[i].ServiceAccountToken; t != nil {
+				setPointer(&t.ExpirationSeconds, tokenSeconds)
+			}
 			if d := s.Projected.Sources[i].DownwardAPI; d != nil {
 				defaultDownwardItems(d.Items)
 			}

@@ -79,6 +79,10 @@ func validateNames(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	if s.Hostname != "" {
 		errs = append(errs, invalid(path.Child("hostname"), s.Hostname, validation.IsDNS1123Label(s.Hostname))...)
 	}
+	if s.ServiceAccountName != "" {
+		errs = append(errs, invalid(path.Child("serviceAccountName"), s.ServiceAccountName,
+			apivalidation.ValidateServiceAccountName(s.ServiceAccountName, false))...)
+	}
 	if s.Subdomain != "" {
 		errs = append(errs, invalid(path.Child("subdomain"), s.Subdomain, validation.IsDNS1123Label(s.Subdomain))...)
 	}

@@ -87,6 +87,7 @@ func validateHostPath(h *corev1.HostPathVolumeSource, at *field.Path) field.Erro
 
 func validateProjected(p *corev1.ProjectedVolumeSource, at *field.Path) field.ErrorList {
 	errs := validateMode(at.Child("defaultMode"), p.DefaultMode)
+	volume := at
 	paths := sets.New[string]()
 	for i := range p.Sources {
 		src, at := &p.Sources[i], at.Child("sources").Index(i)
@@ -108,6 +109,12 @@ func validateProjected(p *corev1.ProjectedVolumeSource, at *field.Path) field.Er
 				files = append(files, item.Path)
 			}
 		}
+		if t := src.ServiceAccountToken; t != nil {
+			errs = append(errs, validateTokenSource(t, at.Child("serviceAccountToken"))...)
+			// Kubernetes names this path of a token, and no longer one.
+			errs = append(errs, validateFilePath(volume.Child("path"), t.Path)...)
+			files = append(files, t.Path)
+		}
 		for _, f := range files {
 			if f != "" && paths.Has(path.Clean(f)) {
 				errs = append(errs, field.Invalid(at, f, "conflicting duplicate paths"))
@@ -116,6 +123,19 @@ func validateProjected(p *corev1.ProjectedVolumeSource, at *field.Path) field.Er
 		}
 	}
 	return errs
+}
+
+func validateTokenSource(t *corev1.ServiceAccountTokenProjection, at *field.Path) field.ErrorList {
+	at = at.Child("expirationSeconds")
+	switch {
+	case t.ExpirationSeconds == nil:
+		return field.ErrorList{field.Required(at, "")}
+	case *t.ExpirationSeconds < 10*60:
+		return field.ErrorList{field.Invalid(at, *t.ExpirationSeconds, "may not specify a duration less than 10 minutes")}
+	case *t.ExpirationSeconds > 1<<32:
+		return field.ErrorList{field.Invalid(at, *t.ExpirationSeconds, "may not specify a duration larger than 2^32 seconds")}
+	}
+	return nil
 }
 
 func itemPaths(items []corev1.KeyToPath) []string {
