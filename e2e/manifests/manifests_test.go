@@ -33,6 +33,7 @@ var checks = map[string]func(*testing.T, applied){
 	"host-network.yaml":      hostNetwork,
 	"security.yaml":          security,
 	"limits.yaml":            limits,
+	"pod-resources.yaml":     podResources,
 	"host-port.yaml":         hostPort,
 	"run-to-completion.yaml": runToCompletion,
 	"on-failure.yaml":        onFailure,

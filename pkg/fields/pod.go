@@ -20,6 +20,7 @@ var pod = sync.OnceValue(func() *Table {
 		containerRules("spec.containers[]", false),
 		ephemeralRules(),
 		podSpecRules(),
+		podResourceRules("spec.resources"),
 		podNamespaceRules(),
 		podSecurityRules(),
 		podSchedulingRules(),
@@ -99,12 +100,21 @@ func podSpecRules() []Rule {
 			refused("spec.runtimeClassName", "every pod runs with the node's runtime; leave it out"),
 			honoured("spec.imagePullSecrets[].name", "of the types kubernetes.io/dockerconfigjson and dockercfg"),
 			honoured("spec.readinessGates[].conditionType", ""),
-			refused("spec.resources", "set resources of the containers"),
 			refused("spec.resourceClaims", "devices are not allocated; mount what is needed with hostPath"),
 			refused("spec.overhead", "there are no runtime classes; leave it out"),
 			refused("spec.evictionResponders", "an eviction deletes the pod; leave it out"),
 		},
 	)
+}
+
+// podResourceRules are about what the containers of a pod share.
+func podResourceRules(p string) []Rule {
+	const note = "only cpu and memory are counted and limited"
+	return []Rule{
+		{Path: p + ".limits", State: Limited, Keys: []string{"cpu", "memory"}, Later: []string{"hugepages-*"}, Note: note},
+		{Path: p + ".requests", State: Limited, Keys: []string{"cpu", "memory"}, Later: []string{"hugepages-*"}, Note: note},
+		{Path: p + ".claims", State: Refused, AsKubernetes: true, Note: "claims may not be set for Resources at pod-level"},
+	}
 }
 
 func podNamespaceRules() []Rule {

@@ -62,6 +62,7 @@ var proofs = []Proof{
 	{"spec.priority", testClasses},
 	{"spec.priorityClassName", testClasses},
 	{"spec.readinessGates", testLife},
+	{"spec.resources", testManifests},
 	{"spec.restartPolicy", testManifests},
 	{"spec.schedulerName", testClasses},
 	{"spec.schedulingGates", testLife},

@@ -61,7 +61,8 @@ func mapText(m map[string]string) string {
 }
 
 // ResourceText returns a container's request or limit in units of the divisor,
-// rounded up. A limit that is not set is what the node has to give. An unknown
+// rounded up. A limit that is not set is that of the
+// pod, or what the node has to give. An unknown
 // container or resource is an error that wraps ErrConfig.
 func ResourceText(p *corev1.Pod, ref *corev1.ResourceFieldSelector, allocatable corev1.ResourceList) (string, error) {
 	c, _ := FindContainer(p, ref.ContainerName)
@@ -78,7 +79,9 @@ func ResourceText(p *corev1.Pod, ref *corev1.ResourceFieldSelector, allocatable 
 	case "limits":
 		var ok bool
 		if q, ok = c.Resources.Limits[res]; !ok || q.IsZero() {
-			q = allocatable[res]
+			if q = podLimit(p, res); q.IsZero() {
+				q = allocatable[res]
+			}
 		}
 	case "requests":
 		q = c.Resources.Requests[res]

@@ -143,7 +143,7 @@ func TestResourcesFor(t *testing.T) {
 		{"most", quantities("cpu", "1000"), nil, pod.Resources{CPUShares: 262144}},
 	} {
 		c := &corev1.Container{Resources: corev1.ResourceRequirements{Requests: tc.requests, Limits: tc.limits}}
-		if got := pod.ResourcesFor(c); got != tc.want {
+		if got := pod.ResourcesFor(&corev1.Pod{}, c); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
 	}

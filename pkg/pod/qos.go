@@ -7,17 +7,24 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// QOSClass is the class that the requests and limits for cpu and memory of all
-// containers give a pod.
+// QOSClass is the class that the requests and limits for cpu and memory give a
+// pod: its own where it has any, else those of all containers.
 func QOSClass(p *corev1.Pod) corev1.PodQOSClass {
 	asks, guaranteed := false, true
-	for c := range containers(p) {
+	judge := func(r *corev1.ResourceRequirements) {
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-			request, limit := c.Resources.Requests[name], c.Resources.Limits[name]
+			request, limit := r.Requests[name], r.Limits[name]
 			asks = asks || !request.IsZero() || !limit.IsZero()
 			if limit.IsZero() || !request.IsZero() && request.Cmp(limit) != 0 {
 				guaranteed = false
 			}
+		}
+	}
+	if own := podLevel(p); own != nil {
+		judge(own)
+	} else {
+		for c := range containers(p) {
+			judge(&c.Resources)
 		}
 	}
 	switch {
@@ -66,8 +73,9 @@ const (
 )
 
 // OOMScoreAdj is the score for a container's process. A burstable container
-// scores the lower, the more of the node's memory it requests. nodeMemory is
-// the node's capacity in bytes.
+// scores the lower, the more of the node's memory it requests, its share of the
+// pod's own request included; a sidecar never scores above the app containers
+// it serves. nodeMemory is the node's capacity in bytes.
 func OOMScoreAdj(p *corev1.Pod, c *corev1.Container, nodeMemory int64) int {
 	switch QOSClass(p) {
 	case corev1.PodQOSGuaranteed:
@@ -78,7 +86,15 @@ func OOMScoreAdj(p *corev1.Pod, c *corev1.Container, nodeMemory int64) int {
 	if nodeMemory <= 0 {
 		return bestEffortOOMScore - 1
 	}
-	request := min(memoryRequest(c), nodeMemory)
+	request := memoryRequest(c)
+	if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways && len(p.Spec.Containers) > 0 {
+		least := memoryRequest(&p.Spec.Containers[0])
+		for i := range p.Spec.Containers {
+			least = min(least, memoryRequest(&p.Spec.Containers[i]))
+		}
+		request = max(request, least)
+	}
+	request = min(request+spareMemory(p), nodeMemory)
 	score := 1000 - int(1000*request/nodeMemory)
 	// Above every guaranteed pod, and below every best-effort one.
 	return min(max(score, 1000+guaranteedOOMScore), bestEffortOOMScore-1)

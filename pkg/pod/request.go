@@ -43,7 +43,7 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
 		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: HostnameOn(p, a.NodeHostname), HostPID: p.Spec.HostPID,
 		ProcessesOf: a.ProcessesOf,
-		Resources:   ResourcesFor(c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
+		Resources:   ResourcesFor(p, c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
 		Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr, TTY: c.TTY, Security: SecurityFor(p, c),
 	}, nil
 }

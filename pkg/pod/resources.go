@@ -14,32 +14,43 @@ const (
 )
 
 // ResourcesFor returns what a container's requests and limits mean to the
-// kernel. A container without a CPU request has the least shares there are,
-// unless a limit stands in for it.
-func ResourcesFor(c *corev1.Container) Resources {
+// kernel. What the container does not limit, the limit of its pod does. A
+// container without a CPU request has the least shares there are, unless a
+// limit stands in for it.
+func ResourcesFor(p *corev1.Pod, c *corev1.Container) Resources {
+	cpu, memory := limitOf(p, c, corev1.ResourceCPU), limitOf(p, c, corev1.ResourceMemory)
 	request, ok := c.Resources.Requests[corev1.ResourceCPU]
 	if !ok {
-		request = c.Resources.Limits[corev1.ResourceCPU]
+		request = cpu
 	}
-	r := Resources{
-		CPUShares:   shares(request.MilliValue()),
-		MemoryLimit: c.Resources.Limits.Memory().Value(),
-	}
-	r.CPUQuota, r.CPUPeriod = quota(c.Resources.Limits.Cpu().MilliValue())
+	r := Resources{CPUShares: shares(request.MilliValue()), MemoryLimit: memory.Value()}
+	r.CPUQuota, r.CPUPeriod = quota(cpu.MilliValue())
 	return r
 }
 
-// PodResources returns those of the pod's cgroup: the sum of its containers,
-// or what the largest init container asks for. A limit holds only where every
-// container has one.
+// PodResources returns those of the pod's cgroup: what the pod itself sets,
+// else the sum of its containers, or what the largest init container asks for.
+// A sum of limits holds only where every container has one.
 func PodResources(p *corev1.Pod) Resources {
 	r := Resources{CPUShares: shares(podSum(p, cpuRequest))}
-	if limited(p, corev1.ResourceCPU) {
+	if own := podLevel(p); own != nil {
+		if request, ok := own.Requests[corev1.ResourceCPU]; ok {
+			r.CPUShares = shares(request.MilliValue())
+		}
+	}
+	cpu, memory := podLimit(p, corev1.ResourceCPU), podLimit(p, corev1.ResourceMemory)
+	switch {
+	case !cpu.IsZero():
+		r.CPUQuota, r.CPUPeriod = quota(cpu.MilliValue())
+	case limited(p, corev1.ResourceCPU):
 		r.CPUQuota, r.CPUPeriod = quota(podSum(p, func(c *corev1.Container) int64 {
 			return c.Resources.Limits.Cpu().MilliValue()
 		}))
 	}
-	if limited(p, corev1.ResourceMemory) {
+	switch {
+	case !memory.IsZero():
+		r.MemoryLimit = memory.Value()
+	case limited(p, corev1.ResourceMemory):
 		r.MemoryLimit = podSum(p, func(c *corev1.Container) int64 { return c.Resources.Limits.Memory().Value() })
 	}
 	return r

@@ -49,6 +49,8 @@ func TestStatusOfARunningPod(t *testing.T) {
 				{Name: "v", MountPath: "/v"}, {Name: "w", MountPath: "/w", ReadOnly: true, RecursiveReadOnly: &disabled},
 			},
 		}},
+		AllocatedResources: quantities("cpu", "100m"),
+		Resources:          &corev1.ResourceRequirements{Requests: quantities("cpu", "100m"), Limits: quantities("memory", "64Mi")},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

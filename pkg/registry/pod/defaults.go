@@ -52,6 +52,10 @@ func SetDefaults(p *corev1.Pod) {
 	for i := range s.EphemeralContainers {
 		defaultContainer((*corev1.Container)(&s.EphemeralContainers[i].EphemeralContainerCommon))
 	}
+	if s.Resources != nil {
+		roundUp(s.Resources.Limits)
+		roundUp(s.Resources.Requests)
+	}
 	for i := range s.Volumes {
 		defaultVolume(&s.Volumes[i])
 	}

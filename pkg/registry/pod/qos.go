@@ -8,13 +8,22 @@ import (
 )
 
 // QOSClass returns the quality of service class that follows from the
-// resources of all containers: Guaranteed where each has limits of cpu and
-// memory and requests equal to them, BestEffort where none has any.
+// resources of the pod where it sets any, else of all containers: Guaranteed
+// where each has limits of cpu and memory and requests equal to them,
+// BestEffort where none has any.
 func QOSClass(s *corev1.PodSpec) corev1.PodQOSClass {
 	guaranteed, bestEffort := true, true
-	for _, c := range slices.Concat(s.InitContainers, s.Containers) {
+	var all []*corev1.ResourceRequirements
+	if podLevelSet(s) {
+		all = append(all, s.Resources)
+	} else {
+		for _, c := range slices.Concat(s.InitContainers, s.Containers) {
+			all = append(all, &c.Resources)
+		}
+	}
+	for _, r := range all {
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-			limit, request := c.Resources.Limits[name], c.Resources.Requests[name]
+			limit, request := r.Limits[name], r.Requests[name]
 			if positive(limit) || positive(request) {
 				bestEffort = false
 			}

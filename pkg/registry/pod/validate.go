@@ -41,6 +41,7 @@ func Refuse(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	volumes, errs := validateVolumes(s.Volumes, path.Child("volumes"))
 	errs = append(errs, validateAllContainers(s, volumes, path)...)
+	errs = append(errs, validatePodLevel(s, path.Child("resources"))...)
 	errs = append(errs, validateEphemeral(s, volumes, path.Child("ephemeralContainers"))...)
 	errs = append(errs, oneOf(path.Child("restartPolicy"), s.RestartPolicy,
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)

@@ -1,0 +1,64 @@
+package manifests
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// podResources reads back from the kernel what the pod's own resources set.
+func podResources(t *testing.T, a applied) {
+	a.WaitReady(t, "pod-resources")
+	a.logs(t, "pod-resources", "second", "limit: 67108864\n")
+	uid := a.Get(t, "pod", "pod-resources", "{.metadata.uid}")
+	for _, want := range []struct{ controller, v1, v2, value string }{
+		{"memory", "memory.limit_in_bytes", "memory.max", "67108864"},
+		{"cpu", "cpu.cfs_quota_us", "cpu.max", "50000"},
+		{"cpu", "cpu.shares", "cpu.weight", "512 20"},
+	} {
+		got := controlFile(t, uid, want.controller, want.v1, want.v2)
+		if value := strings.Fields(got); len(value) == 0 || !strings.Contains(" "+want.value+" ", " "+value[0]+" ") {
+			t.Errorf("the pod's %s is %q, want %s", want.v1, got, want.value)
+		}
+	}
+	for container, memory := range map[string]string{"first": "33554432", "second": "67108864"} {
+		got, err := a.Kubectl("exec", "pod-resources", "-c", container, "--", "sh", "-c",
+			"cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max")
+		if err != nil || strings.TrimSpace(got) != memory {
+			t.Errorf("memory limit inside %s: %q, %v, want %s", container, got, err, memory)
+		}
+	}
+	got := a.Get(t, "pod", "pod-resources", "{.status.qosClass} {.status.allocatedResources} {.status.resources.limits}")
+	if got != `Guaranteed {"cpu":"500m","memory":"64Mi"} {"cpu":"500m","memory":"64Mi"}` {
+		t.Errorf("status: %s", got)
+	}
+	if out := a.K(t, "describe", "pod", "pod-resources"); !strings.Contains(out, "Guaranteed") {
+		t.Errorf("no class in\n%s", out)
+	}
+}
+
+// controlFile reads a control file of a pod's group, in whichever hierarchy the machine has.
+func controlFile(t *testing.T, uid, controller, v1, v2 string) string {
+	t.Helper()
+	for _, pattern := range []string{
+		filepath.Join("/sys/fs/cgroup", controller, "*", "kubepods", "pod"+uid, v1),
+		filepath.Join("/sys/fs/cgroup", controller, "*", "kubepods", "*", "pod"+uid, v1),
+		filepath.Join("/sys/fs/cgroup", "*", "kubepods", "pod"+uid, v2),
+		filepath.Join("/sys/fs/cgroup", "*", "kubepods", "*", "pod"+uid, v2),
+	} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 1 {
+			b, err := os.ReadFile(found[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.TrimSpace(string(b))
+		}
+	}
+	t.Fatalf("no %s or %s of pod %s", v1, v2, uid)
+	return ""
+}
