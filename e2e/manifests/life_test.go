@@ -51,3 +51,14 @@ func gates(t *testing.T, a applied) {
 		return ""
 	})
 }
+
+func restartRules(t *testing.T, a applied) {
+	// retry: once by its own rule, once with all the others.
+	const counts = `{.status.initContainerStatuses[0].restartCount} {.status.containerStatuses[?(@.name=="retry")].restartCount} ` +
+		`{.status.containerStatuses[?(@.name=="server")].restartCount} {.status.containerStatuses[?(@.name=="watcher")].restartCount}`
+	a.becomes(t, 40*time.Second, "restart-rules", "{.status.phase} "+counts, "Running 1 2 1 1")
+	a.becomes(t, 10*time.Second, "restart-rules", `{.status.containerStatuses[?(@.name=="server")].state.running.startedAt} `+
+		`{.status.conditions[?(@.type=="AllContainersRestarting")].status}`,
+		a.Get(t, "pod", "restart-rules", `{.status.containerStatuses[?(@.name=="server")].state.running.startedAt}`)+" False")
+	a.becomes(t, 10*time.Second, "restart-rules", `{.status.containerStatuses[?(@.name=="retry")].state.terminated.reason}`, "Completed")
+}

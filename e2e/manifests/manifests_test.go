@@ -49,6 +49,7 @@ var checks = map[string]func(*testing.T, applied){
 	"priority.yaml":          priority,
 	"affinity.yaml":          affinity,
 	"identity.yaml":          identity,
+	"restart-rules.yaml":     restartRules,
 }
 
 func TestManifests(t *testing.T) {

@@ -38,11 +38,11 @@ func TestCreateToRunning(t *testing.T) {
 		if n := r.statusWrites(); n > 2 {
 			t.Errorf("%d status writes to become Running", n)
 		}
-		r.saw("web", `Normal Pulled spec.containers{app} Container image "img" already present on machine`)
+		r.saw("web", `Normal Pulled spec.containers{app} Container image "img" already present on machine and can be accessed by the pod`)
 		r.saw("web", `Normal Pulling spec.containers{side} Pulling image "other"`)
 		r.saw("web", `Normal Pulled spec.containers{side} Successfully pulled image "other" in 10ms (10ms including waiting). Image size: 42 bytes.`)
-		r.saw("web", `Normal Created spec.containers{app} Created container app`)
-		r.saw("web", `Normal Started spec.containers{side} Started container side`)
+		r.saw("web", `Normal Created spec.containers{app} Container created`)
+		r.saw("web", `Normal Started spec.containers{side} Container started`)
 		calls := r.world.count("create") + r.world.count("prepare")
 		r.after(6 * time.Hour)
 		if n := r.statusWrites(); n != 0 {

@@ -64,6 +64,6 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 		w.a.copiers.finish(ctx, k)
 		return err
 	}
-	w.normal(p, s.Container, reasonCreated, "Created container %s", s.Container)
+	w.normal(p, s.Container, reasonCreated, "Container created")
 	return nil
 }

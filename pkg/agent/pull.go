@@ -104,6 +104,6 @@ func (w *worker) tellPresent(p *corev1.Pod, container, image string) {
 	delete(w.fetched, container)
 	w.mu.Unlock()
 	if !pulled {
-		w.normal(p, container, reasonPulled, "Container image %q already present on machine", image)
+		w.normal(p, container, reasonPulled, "Container image %q already present on machine and can be accessed by the pod", image)
 	}
 }

@@ -18,7 +18,8 @@ func terminal(p corev1.PodPhase) bool {
 // own says whether the node alone writes a condition.
 func own(t corev1.PodConditionType) bool {
 	switch t {
-	case corev1.PodReady, corev1.ContainersReady, corev1.PodInitialized, corev1.PodReadyToStartContainers:
+	case corev1.PodReady, corev1.ContainersReady, corev1.PodInitialized, corev1.PodReadyToStartContainers,
+		corev1.AllContainersRestarting:
 		return true
 	}
 	return false

@@ -130,7 +130,7 @@ func (w *worker) start(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Obs
 		return err
 	}
 	name := containerOf(s, o)
-	w.normal(p, name, reasonStarted, "Started container %s", name)
+	w.normal(p, name, reasonStarted, "Container started")
 	return nil
 }
 

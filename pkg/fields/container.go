@@ -59,10 +59,9 @@ func containerResourceRules(p string) []Rule {
 }
 
 func containerLifeRules(p string, init bool) []Rule {
-	restart := refused(p+".restartPolicy", "the restartPolicy of the pod holds for all its containers")
+	restart := honoured(p+".restartPolicy", "instead of that of the pod")
 	if init {
-		restart = only(p+".restartPolicy", "an init container runs until it succeeds, or beside the others with Always",
-			"Always").later("Never", "OnFailure")
+		restart.Note += "; with Always the container runs beside the others"
 	}
 	return slices.Concat(
 		probeRules(p+".startupProbe"), probeRules(p+".livenessProbe"), probeRules(p+".readinessProbe"),
@@ -70,7 +69,9 @@ func containerLifeRules(p string, init bool) []Rule {
 		[]Rule{
 			honoured(p+".lifecycle.stopSignal", "it needs spec.os.name"),
 			restart,
-			refused(p+".restartPolicyRules", "the restartPolicy of the pod holds for all its containers"),
+			honoured(p+".restartPolicyRules[].action", "Restart, or RestartAllContainers without a grace period"),
+			honoured(p+".restartPolicyRules[].exitCodes.operator", ""),
+			honoured(p+".restartPolicyRules[].exitCodes.values", ""),
 			refused(p+".resizePolicy", "replace the pod to change its resources"),
 		},
 	)

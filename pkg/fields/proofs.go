@@ -26,6 +26,7 @@ var proofs = []Proof{
 	{"container.readinessProbe.timeoutSeconds", testLife},
 	{"container.readinessProbe.failureThreshold", testLife},
 	{"container.restartPolicy", testLife},
+	{"container.restartPolicyRules", testLife},
 	{"container.securityContext", testPrivilege},
 	{"container.securityContext.appArmorProfile", "e2e/security.TestWhatTheNodeLacksIsRefused"},
 	{"container.securityContext.runAsGroup", testUsers},

@@ -16,6 +16,8 @@ const (
 	reasonNotInitialized    = "ContainersNotInitialized"
 	reasonGatesNotReady     = "ReadinessGatesNotReady"
 	reasonUnknownContainers = "UnknownContainerStatuses"
+	reasonSandboxNotReady   = "PodSandboxNotReady"
+	reasonRestartAllStarted = "RestartAllContainersStarted"
 )
 
 // conditions sets the node's conditions from the rest of the status. Those of
@@ -23,11 +25,12 @@ const (
 func (v *view) conditions(s *corev1.PodStatus) {
 	ready := v.readyCondition(s)
 	podReady := v.podReady(ready)
-	attached := v.whole && v.o.Sandbox.Attached
 	own := []corev1.PodCondition{
-		{Type: corev1.PodReadyToStartContainers, Status: boolStatus(attached && (v.end == nil || v.alive()))},
-		v.initializedCondition(s), podReady, ready,
+		v.sandboxCondition(), v.initializedCondition(s), podReady, ready,
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
+	}
+	if RestartsAll(&v.pod.Spec) {
+		own = append(own, v.restartingCondition(s))
 	}
 	old := v.pod.Status.Conditions
 	l := make([]corev1.PodCondition, 0, len(own)+1)
@@ -53,6 +56,23 @@ func (v *view) conditions(s *corev1.PodStatus) {
 		}
 	}
 	s.Conditions = l
+}
+
+// sandboxCondition says whether containers can be started in the sandbox, and
+// if not what it lacks.
+func (v *view) sandboxCondition() corev1.PodCondition {
+	c := corev1.PodCondition{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionFalse, Reason: reasonSandboxNotReady}
+	switch {
+	case v.o.Sandbox == nil:
+		c.Message = "no pod sandbox exists"
+	case !v.whole || v.end != nil && !v.alive():
+		c.Message = "pod sandbox is not ready"
+	case !v.o.Sandbox.Attached:
+		c.Message = "pod sandbox has no IP address"
+	default:
+		return corev1.PodCondition{Type: c.Type, Status: corev1.ConditionTrue}
+	}
+	return c
 }
 
 func (v *view) readyCondition(s *corev1.PodStatus) corev1.PodCondition {
@@ -120,7 +140,8 @@ func (v *view) initializedCondition(s *corev1.PodStatus) corev1.PodCondition {
 		c.Reason = reasonPodCompleted
 		return c
 	}
-	if v.initialized {
+	// A pod that was initialized stays so, whatever runs again.
+	if v.initialized || conditionIs(v.pod.Status.Conditions, corev1.PodInitialized, corev1.ConditionTrue) {
 		return c
 	}
 	var incomplete []string
@@ -134,9 +155,22 @@ func (v *view) initializedCondition(s *corev1.PodStatus) corev1.PodCondition {
 	return c
 }
 
-func boolStatus(b bool) corev1.ConditionStatus {
-	if b {
-		return corev1.ConditionTrue
+// restartingCondition says whether all containers are being taken down to begin
+// anew.
+func (v *view) restartingCondition(s *corev1.PodStatus) corev1.PodCondition {
+	c := corev1.PodCondition{Type: corev1.AllContainersRestarting, Status: corev1.ConditionFalse}
+	switch {
+	case s.Phase == corev1.PodSucceeded:
+		c.Reason = reasonPodCompleted
+	case s.Phase == corev1.PodFailed:
+		c.Reason = reasonPodFailed
+	case v.end == nil && v.resetAlive():
+		c.Status, c.Reason = corev1.ConditionTrue, reasonRestartAllStarted
+		c.Message = "container exited with restart policy rule"
 	}
-	return corev1.ConditionFalse
+	return c
+}
+
+func conditionIs(l []corev1.PodCondition, t corev1.PodConditionType, s corev1.ConditionStatus) bool {
+	return slices.ContainsFunc(l, func(c corev1.PodCondition) bool { return c.Type == t && c.Status == s })
 }

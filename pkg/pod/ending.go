@@ -16,23 +16,23 @@ func (v *view) findEnd() *ending {
 	st := &v.pod.Status
 	switch {
 	case v.terminal():
-		return &ending{phase: st.Phase, reason: st.Reason, message: st.Message, why: "the pod has ended"}
+		return &ending{phase: st.Phase, reason: st.Reason, message: st.Message}
 	case v.o.Evicted != nil:
 		e := v.o.Evicted
-		return &ending{phase: corev1.PodFailed, reason: e.Reason, message: e.Message, why: e.Message}
+		return &ending{phase: corev1.PodFailed, reason: e.Reason, message: e.Message}
 	case v.deleting():
 		return &ending{}
 	}
 	finished, complete := v.complete()
 	at, limited := v.deadline()
 	if limited && !v.now.Before(at) && (!complete || finished.After(at)) {
-		return &ending{phase: corev1.PodFailed, reason: ReasonDeadlineExceeded, message: deadlineMessage, why: deadlineMessage}
+		return &ending{phase: corev1.PodFailed, reason: ReasonDeadlineExceeded, message: deadlineMessage}
 	}
 	if complete {
 		return &ending{}
 	}
 	if v.lost() {
-		return &ending{phase: corev1.PodFailed, message: lostMessage, why: lostMessage}
+		return &ending{phase: corev1.PodFailed, message: lostMessage}
 	}
 	return nil
 }
@@ -49,14 +49,12 @@ func (v *view) deadline() (time.Time, bool) {
 // complete says whether the containers have ended the pod by themselves, and
 // when the last of them did.
 func (v *view) complete() (finished time.Time, ok bool) {
-	if v.policy() == corev1.RestartPolicyAlways || v.working() {
+	if v.working() {
 		return time.Time{}, false
 	}
-	if v.policy() == corev1.RestartPolicyNever {
-		for _, u := range v.inits {
-			if u.init && u.ended != nil && u.ended.code() != 0 {
-				return u.ended.finishedAt(), true
-			}
+	for _, u := range v.inits {
+		if u.init && u.ended != nil && u.ended.code() != 0 && !v.wantsRestart(u) {
+			return u.ended.finishedAt(), true
 		}
 	}
 	for _, u := range v.apps {
@@ -81,22 +79,17 @@ func (v *view) working() bool {
 	return live
 }
 
-// wantsRestart says whether an app container or a sidecar that has ended runs
-// again, while the pod does.
+// wantsRestart says whether a container that has ended runs again, while the
+// pod does. Of an init container it is asked only where that has failed.
 func (v *view) wantsRestart(u *unit) bool {
-	if u.sidecar {
+	switch {
+	case u.sidecar || v.reset(u.ended) || Restarts(&v.pod.Spec, u.c, u.ended.code()):
 		return true
-	}
-	switch v.policy() {
-	case corev1.RestartPolicyAlways:
-		return true
-	case corev1.RestartPolicyOnFailure:
+	case v.o.Probes[u.ended.ID].Failed != "" && v.replaceable(u):
 		// What a probe made end was to be restarted, whatever code it gave.
-		if u.ended.code() != 0 || v.o.Probes[u.ended.ID].Failed != "" {
-			return true
-		}
+		return true
 	}
-	return v.replaced(u)
+	return !u.init && v.replaced(u)
 }
 
 // replaced says that the agent itself stopped the attempt to put another in
@@ -105,7 +98,7 @@ func (v *view) replaced(u *unit) bool {
 	if _, stopped := v.o.Stops[u.ended.ID]; !stopped || u.ghost {
 		return false
 	}
-	if v.policy() == corev1.RestartPolicyNever {
+	if !v.restartable(u) {
 		return u.ended.SpecHash != u.hash
 	}
 	return u.ended.SpecHash != u.hash || !v.ofThisSandbox(u.ended)
@@ -116,9 +109,12 @@ func (v *view) lost() bool {
 	if v.policy() != corev1.RestartPolicyNever || v.whole {
 		return false
 	}
-	ran := false
-	v.each(func(u *unit) { ran = ran || !u.ephemeral && (u.live != nil || u.ended != nil) })
-	return ran
+	ran, again := false, false
+	v.each(func(u *unit) {
+		ran = ran || !u.ephemeral && (u.live != nil || u.ended != nil)
+		again = again || !u.ephemeral && !u.sidecar && v.restartable(u)
+	})
+	return ran && !again
 }
 
 // endPhase is the phase of a pod whose containers have all ended.

@@ -81,7 +81,7 @@ func (pl *planner) keep(u *unit) {
 		return
 	}
 	o := stopOrder{message: fmt.Sprintf("Container %s failed %s probe", u.c.Name, kind)}
-	if u.sidecar || pl.policy() != corev1.RestartPolicyNever {
+	if u.sidecar || pl.replaceable(u) {
 		o.message += ", will be restarted"
 	}
 	probe := u.c.LivenessProbe

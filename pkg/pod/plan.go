@@ -76,7 +76,7 @@ func (pl *planner) planEnd() {
 		pl.notice("", corev1.EventTypeWarning, pl.end.reason, pl.end.message)
 	}
 	pl.removeOld()
-	if pl.stopAll(pl.end.why) && pl.terminal() {
+	if pl.stopAll() && pl.terminal() {
 		pl.dropSandbox()
 	}
 }
@@ -84,7 +84,7 @@ func (pl *planner) planEnd() {
 // planDelete undoes everything, in the reverse order of its making, and then
 // deletes the API object.
 func (pl *planner) planDelete() {
-	if !pl.stopAll("") {
+	if !pl.stopAll() {
 		pl.removeOld()
 		return
 	}
@@ -136,7 +136,7 @@ func (pl *planner) dropSandbox() bool {
 func (pl *planner) removeOld() {
 	pl.each(func(u *unit) {
 		for _, a := range u.all {
-			if a == u.live || a == u.ended {
+			if a == u.live || a == u.ended || a == pl.trigger && pl.resetting() {
 				continue
 			}
 			pl.remove(a, "")

@@ -419,7 +419,7 @@ func TestReboot(t *testing.T) {
 		if st := s.Pod.Status; st.Phase != corev1.PodRunning || st.PodIP != "" {
 			t.Errorf("phase %s, IP %q", st.Phase, st.PodIP)
 		}
-		if c := condition(t, s.Pod.Status, corev1.PodInitialized); c.Status != corev1.ConditionFalse || c.Message != "containers with incomplete status: [i]" {
+		if c := condition(t, s.Pod.Status, corev1.PodInitialized); c.Status != corev1.ConditionTrue || c.Message != "" {
 			t.Errorf("Initialized: %+v", c)
 		}
 		s.FinishAll()

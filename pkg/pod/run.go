@@ -34,6 +34,9 @@ func (pl *planner) planRun() {
 	for _, u := range pl.ephemerals {
 		pl.advance(u)
 	}
+	if pl.stopForReset() {
+		return
+	}
 	if !pl.advanceInits() {
 		return
 	}
@@ -62,7 +65,7 @@ func (pl *planner) advanceInits() bool {
 // clearSandbox removes a sandbox that cannot be used, after what lives in it.
 // It says whether nothing is left of it.
 func (pl *planner) clearSandbox() bool {
-	if !pl.stopAll("the pod's sandbox has changed") {
+	if !pl.stopAll() {
 		return false
 	}
 	return pl.o.Sandbox == nil || pl.dropSandbox()
@@ -152,11 +155,11 @@ func (v *view) next(u *unit) attemptNext {
 	switch {
 	case u.init && v.initDone(u), !u.init && !v.wantsRestart(u):
 		return attemptNext{}
-	case u.init && v.policy() == corev1.RestartPolicyNever && same && u.ended.code() != 0:
+	case u.init && same && !v.wantsRestart(u):
 		return attemptNext{}
 	}
 	n := attemptNext{wanted: true, number: u.count + 1}
-	if !u.ghost && (!same || u.ended.SpecHash != u.hash) {
+	if !u.ghost && u.ended != v.trigger && (!same || u.ended.SpecHash != u.hash) {
 		// Its end was not the container's own doing, or it is another
 		// container now: nothing to back off from.
 		return n

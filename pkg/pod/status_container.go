@@ -40,11 +40,11 @@ func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
 		s.State.Running = &corev1.ContainerStateRunning{StartedAt: apiTime(u.live.StartedAt)}
 		started, s.Ready = v.started(u), !u.init && v.ready(u)
 		identify(&s, u.live)
-		s.LastTerminationState = u.last(s.ContainerID)
+		s.LastTerminationState = v.last(u, s.ContainerID)
 	case u.live != nil:
 		s.State.Waiting = v.waitingLive(u)
 		identify(&s, u.live)
-		s.LastTerminationState = u.last(s.ContainerID)
+		s.LastTerminationState = v.last(u, s.ContainerID)
 	case u.ended != nil:
 		v.endedState(&s, u, ended)
 	default:
@@ -70,6 +70,11 @@ func (v *view) endedState(s *corev1.ContainerStatus, u *unit, ended bool) {
 	state := u.terminated()
 	if v.end == nil && !ended {
 		if n := v.next(u); n.wanted {
+			if v.reset(u.ended) && !v.now.Before(n.at) {
+				s.State.Waiting = &corev1.ContainerStateWaiting{Reason: restartingAllReason, Message: restartingAllMessage}
+				s.LastTerminationState.Terminated = resetState()
+				return
+			}
 			if w := v.waitingNext(u, n); w != nil {
 				s.State.Waiting = w
 				s.LastTerminationState = corev1.ContainerState{Terminated: state}
@@ -135,6 +140,20 @@ func fullImageName(ref string) string {
 		return ref
 	}
 	return ref + ":latest"
+}
+
+// last is the lastState beside an attempt with this container ID. One whose
+// predecessor went because all containers began anew tells of that.
+func (v *view) last(u *unit, containerID string) corev1.ContainerState {
+	if v.reset(u.ended) && !v.reset(u.live) {
+		return corev1.ContainerState{Terminated: resetState()}
+	}
+	if p := u.prev; p != nil && p.ContainerID == containerID && p.State.Waiting == nil {
+		if t := p.LastTerminationState.Terminated; t != nil && t.Reason == restartingAllReason {
+			return *p.LastTerminationState.DeepCopy()
+		}
+	}
+	return u.last(containerID)
 }
 
 // last is the lastState beside an attempt with this container ID.

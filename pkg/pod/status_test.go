@@ -70,7 +70,7 @@ func TestStatusBeforeAnythingRuns(t *testing.T) {
 		}
 	}
 	for kind, want := range map[corev1.PodConditionType][3]string{
-		corev1.PodReadyToStartContainers: {"False", "", ""},
+		corev1.PodReadyToStartContainers: {"False", "PodSandboxNotReady", "no pod sandbox exists"},
 		corev1.PodInitialized:            {"False", "ContainersNotInitialized", "containers with incomplete status: [i]"},
 		corev1.PodReady:                  {"False", "ContainersNotReady", "containers with unready status: [a b]"},
 		corev1.ContainersReady:           {"False", "ContainersNotReady", "containers with unready status: [a b]"},

@@ -1,7 +1,6 @@
 package pod
 
 import (
-	"fmt"
 	"syscall"
 	"time"
 )
@@ -14,6 +13,8 @@ type stopOrder struct {
 	grace *int64
 	// wait: others have to end first, as long as there is time.
 	wait bool
+	// noHook: the preStop hook does not run.
+	noHook bool
 	// since is when its time began to run although nothing was done to the
 	// attempt yet; zero: with the first thing that is done.
 	since time.Time
@@ -21,14 +22,10 @@ type stopOrder struct {
 
 // stopAll stops every attempt that lives and says whether none does. Sidecars
 // come after all others, the last one first.
-func (pl *planner) stopAll(why string) bool {
+func (pl *planner) stopAll() bool {
 	pl.d.Stopping = true
 	order := func(a *Attempt) stopOrder {
-		o := stopOrder{message: "Stopping container " + a.Container}
-		if why != "" {
-			o.message = fmt.Sprintf("%s: %s", o.message, why)
-		}
-		return o
+		return stopOrder{message: "Stopping container " + a.Container}
 	}
 	others := false
 	pl.each(func(u *unit) {
@@ -87,7 +84,7 @@ func (pl *planner) stop(a *Attempt, u *unit, o stopOrder) {
 		pl.kill(a, o.message)
 		return
 	}
-	if pl.now.Before(kill) && (pl.preStop(a, u, kill, o.message) || o.wait) {
+	if pl.now.Before(kill) && (!o.noHook && pl.preStop(a, u, kill, o.message) || o.wait) {
 		pl.wake(kill)
 		return
 	}

@@ -18,6 +18,9 @@ type view struct {
 	ephemerals []*unit
 	// orphans are attempts of containers that the spec does not name.
 	orphans []*Attempt
+	// trigger is the newest end of a container that asked for all of them to
+	// begin anew; nil where none did.
+	trigger *Attempt
 	// end is why the pod has to end or has ended; nil while it should run.
 	end *ending
 	// epoch is when the present sandbox was made. Init containers that ended
@@ -35,8 +38,6 @@ type ending struct {
 	// phase is empty where the exit codes decide.
 	phase           corev1.PodPhase
 	reason, message string
-	// why is said in the event about each container that is stopped.
-	why string
 }
 
 func look(p *corev1.Pod, o Observed, now time.Time) *view {
@@ -72,6 +73,7 @@ func look(p *corev1.Pod, o Observed, now time.Time) *view {
 	if v.whole {
 		v.epoch = o.Sandbox.CreatedAt
 	}
+	v.findReset()
 	v.end = v.findEnd()
 	v.initialized = v.findInitialized()
 	return v
@@ -156,7 +158,7 @@ func (v *view) findInitialized() bool {
 		return true
 	}
 	for _, u := range v.apps {
-		if u.live != nil || u.ended != nil && (v.end != nil || v.ofThisSandbox(u.ended)) {
+		if u.live != nil && !v.reset(u.live) || u.ended != nil && (v.end != nil || v.ofThisSandbox(u.ended)) {
 			return true
 		}
 	}
@@ -172,7 +174,7 @@ func (v *view) findInitialized() bool {
 // done its work or, as a sidecar, is started.
 func (v *view) passed(u *unit) bool {
 	if u.sidecar {
-		return v.started(u) || v.end != nil && (u.live != nil || u.ended != nil)
+		return v.started(u) && !v.reset(u.live) || v.end != nil && (u.live != nil || u.ended != nil)
 	}
 	return v.initDone(u)
 }

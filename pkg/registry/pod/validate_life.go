@@ -20,12 +20,7 @@ const onlySidecars = "may not be set for init containers without restartPolicy=A
 
 // validateLife checks probes, hooks and the restart policy of a container.
 func validateLife(c *corev1.Container, s *corev1.PodSpec, init bool, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	if c.RestartPolicy != nil && init {
-		// The field table refuses those of them that are not honoured.
-		errs = append(errs, oneOf(path.Child("restartPolicy"), *c.RestartPolicy, corev1.ContainerRestartPolicyAlways,
-			corev1.ContainerRestartPolicyOnFailure, corev1.ContainerRestartPolicyNever)...)
-	}
+	errs := validateRestart(c, path)
 	if init && !restartable(c) {
 		for name, set := range map[string]bool{
 			"lifecycle": c.Lifecycle != nil, "livenessProbe": c.LivenessProbe != nil,

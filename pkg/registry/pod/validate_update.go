@@ -7,6 +7,8 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	engine "github.com/carob-project/carob/pkg/pod"
 )
 
 const immutableSpec = "pod updates may not change fields other than " +
@@ -144,13 +146,16 @@ func validateEphemeralTransitions(p, old *corev1.Pod, at *field.Path) field.Erro
 // validateTransitions: a container that its restart policy leaves ended stays
 // ended. Init containers are left out, as they run again in a new sandbox.
 func validateTransitions(p, old *corev1.Pod, at *field.Path) field.ErrorList {
-	if old.Spec.RestartPolicy == corev1.RestartPolicyAlways {
+	if old.Spec.RestartPolicy == corev1.RestartPolicyAlways || engine.RestartsAll(&old.Spec) {
 		return nil
 	}
 	var errs field.ErrorList
 	for _, was := range old.Status.ContainerStatuses {
 		end := was.State.Terminated
 		if end == nil || (end.ExitCode != 0 && old.Spec.RestartPolicy == corev1.RestartPolicyOnFailure) {
+			continue
+		}
+		if c, _ := engine.FindContainer(old, was.Name); c != nil && engine.Restarts(&old.Spec, c, int(end.ExitCode)) {
 			continue
 		}
 		for i, is := range p.Status.ContainerStatuses {
