@@ -75,7 +75,13 @@ func (v *view) endedState(s *corev1.ContainerStatus, u *unit, ended bool) {
 				s.LastTerminationState.Terminated = resetState()
 				return
 			}
-			if w := v.waitingNext(u, n); w != nil {
+			w := v.waitingNext(u, n)
+			if w == nil && !u.init && !Restarts(&v.pod.Spec, u.c, u.ended.code()) {
+				// The API takes no way back from an end that the restart
+				// policy leaves at that, so none may be seen here.
+				w = v.waitingDefault()
+			}
+			if w != nil {
 				s.State.Waiting = w
 				s.LastTerminationState = corev1.ContainerState{Terminated: state}
 				return
