@@ -23,7 +23,7 @@ demo: setup build ## install what is missing, start carob, run manifests/hello.y
 down: ## stop what `make demo` started and leave the machine as it was
 	hack/demo-down.sh
 
-build: ## build bin/carob
+build: ## build bin/carob, and bin/carob-init which belongs beside it
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 setup: ## install with apt what carob and its tests need

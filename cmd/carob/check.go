@@ -56,7 +56,7 @@ func where(c config.Config) check.Where {
 	return check.Where{
 		DataDir: c.DataDir, RunDir: c.RunDir, Listen: c.Listen, BinDirs: c.CNIBinDirs(), Running: running(c),
 		Address: address, AddressGiven: c.ContainerdAddress != "", ContainerdVersion: containerdVersion,
-		CgroupDriver: driver,
+		CgroupDriver: driver, InitPath: initPath(),
 		LoadCNI: func() (string, error) {
 			n, err := cni.New(networkOptions(c, nil))
 			if err != nil {

@@ -62,7 +62,7 @@ func launchPrivate(ctx context.Context, c config.Config, log *zap.Logger) (*ctrd
 func connect(ctx context.Context, c config.Config, address string, imagesOnly bool, log *zap.Logger) (*ctrd.Runtime, error) {
 	o := ctrd.Options{
 		Address: address, Namespace: c.ContainerdNamespace, Instance: c.InstanceID(), ImagesOnly: imagesOnly,
-		SeccompDir: filepath.Join(c.DataDir, "seccomp"), PipeDir: filepath.Join(c.RunDir, "inside"), Log: log.Named("runtime"),
+		SeccompDir: filepath.Join(c.DataDir, "seccomp"), PipeDir: filepath.Join(c.RunDir, "inside"), InitPath: initPath(), Log: log.Named("runtime"),
 		RegistryConfigDir: c.RegistryConfigDir, MaxPulls: c.MaxParallelPulls,
 	}
 	// A private containerd leaves there what it learned from the shims while
@@ -101,4 +101,13 @@ func containerdVersion(ctx context.Context, address string) (string, error) {
 	}
 	defer func() { _ = r.Close() }()
 	return r.Version(ctx)
+}
+
+// initPath is where carob-init belongs: beside this program.
+func initPath() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(self), "carob-init")
 }

@@ -83,7 +83,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
 		Volumes: volumes, VolumeView: volumeParts{volumes}, VolumeUsage: volumeParts{volumes},
 		Logs: logs, LogReader: logs, Messages: volumeParts{volumes},
-		Inside: runtime, Attacher: logs, Dial: netdial.Localhost,
+		Inside: runtime, Attacher: logs, Dial: netdial.Localhost, Init: c.Init,
 		RuntimeHealth: runtimeHealth{runtime}, NetworkHealth: networkHealth{network},
 		RuntimeVersion: func(ctx context.Context) (string, error) {
 			v, err := runtime.Version(ctx)

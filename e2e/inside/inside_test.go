@@ -121,6 +121,8 @@ func TestInside(t *testing.T) {
 	// Debian's kubectl is older than ephemeral containers.
 	t.Run("debug", func(t *testing.T) { clients(t, c)[1].debugs(t, "1") })
 	t.Run("debug, built in", func(t *testing.T) { clients(t, c)[2].debugs(t, "2") })
+	t.Run("shared processes", func(t *testing.T) { sharesProcesses(t, c) })
+	t.Run("init", func(t *testing.T) { reaps(t, c, clients(t, c)[2]) })
 	t.Run("debug a node", clients(t, c)[1].debugsNode)
 	t.Run("a client that leaves", clients(t, c)[0].leaves)
 	t.Run("a client that leaves, WebSocket", clients(t, c)[2].leaves)

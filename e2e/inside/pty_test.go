@@ -101,8 +101,10 @@ func (x *terminal) sees(want string) {
 	x.t.Fatalf("%v does not show %q:\n%s", x.cmd.Args, want, x.text())
 }
 
-func (x *terminal) types(line string) {
-	if _, err := x.pty.WriteString(line + "\n"); err != nil {
+func (x *terminal) types(line string) { x.sends(line + "\n") }
+
+func (x *terminal) sends(keys string) {
+	if _, err := x.pty.WriteString(keys); err != nil {
 		x.t.Fatal(err)
 	}
 }

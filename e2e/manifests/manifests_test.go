@@ -50,6 +50,8 @@ var checks = map[string]func(*testing.T, applied){
 	"affinity.yaml":          affinity,
 	"identity.yaml":          identity,
 	"restart-rules.yaml":     restartRules,
+	"shared-processes.yaml":  sharedProcesses,
+	"init.yaml":              withInit,
 }
 
 func TestManifests(t *testing.T) {

@@ -52,6 +52,8 @@ type Options struct {
 	Inside   pod.Insider
 	Attacher Attacher
 	Dial     Dialer
+	// Init gives every container an init, where its pod does not say otherwise.
+	Init bool
 
 	// API is where pods reach the API, HostAPI where those in the node's
 	// network do. Both are optional: their containers are then told nothing.

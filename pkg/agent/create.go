@@ -25,9 +25,14 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	if o.Sandbox == nil {
 		return fmt.Errorf("container %q has no sandbox: %w", s.Container, pod.ErrConfig)
 	}
+	if s.Container == pod.Holder {
+		_, err := w.a.o.Runtime.Create(ctx, pod.HolderRequest(p, s.Number, *o.Sandbox, nodeHostname()))
+		return err
+	}
 	args := pod.RequestArgs{
 		Container: s.Container, Number: s.Number, Streak: s.Streak,
 		Sandbox: *o.Sandbox, NodeMemory: w.a.memory.Load(), NodeHostname: nodeHostname(),
+		Init: pod.WantsInit(p, w.a.o.Init),
 	}
 	w.tellPresent(p, s.Container, s.Image)
 	var err error

@@ -31,7 +31,7 @@ func (w *worker) settle(ctx context.Context, p *corev1.Pod, list []pod.Attempt) 
 	var wg sync.WaitGroup
 	found := make([]*ending, len(list))
 	for i, at := range list {
-		if _, done := w.endings[at.ID]; done || at.State != pod.AttemptExited || at.Exit == nil {
+		if _, done := w.endings[at.ID]; done || at.State != pod.AttemptExited || at.Exit == nil || at.Container == pod.Holder {
 			continue
 		}
 		wg.Go(func() {

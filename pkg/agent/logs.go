@@ -38,7 +38,7 @@ func keyOf(a pod.Attempt) LogKey {
 func (c *copiers) adopt(ctx context.Context, attempts []pod.Attempt) {
 	for _, a := range attempts {
 		k := keyOf(a)
-		if a.State == pod.AttemptExited || c.has(k) {
+		if a.State == pod.AttemptExited || a.Container == pod.Holder || c.has(k) {
 			continue
 		}
 		if _, _, err := c.begin(ctx, k); err != nil {

@@ -130,6 +130,9 @@ func (w *worker) start(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Obs
 		return err
 	}
 	name := containerOf(s, o)
+	if name == pod.Holder {
+		return nil
+	}
 	w.normal(p, name, reasonStarted, "Container started")
 	return nil
 }
@@ -150,7 +153,7 @@ func (w *worker) remove(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	if err := w.a.o.Runtime.Remove(ctx, s.Attempt); err != nil {
 		return err
 	}
-	if !known {
+	if !known || at.Container == pod.Holder {
 		return nil
 	}
 	w.a.copiers.finish(ctx, keyOf(at))
@@ -212,6 +215,10 @@ func (w *worker) announceFailure(p *corev1.Pod, s pod.Step, o pod.Observed, err 
 			w.warning(p, name, reasonFailed, "Error: %s", reasonOf(s.Kind, err))
 		}
 	case pod.StepCreateContainer, pod.StepStartContainer:
+		if containerOf(s, o) == pod.Holder {
+			w.warning(p, "", pod.ReasonCreateSandbox, "Failed to create pod sandbox: %v", err)
+			return
+		}
 		w.warning(p, containerOf(s, o), reasonFailed, "Error: %v", err)
 	case pod.StepCreateSandbox:
 		w.warning(p, "", pod.ReasonCreateSandbox, "Failed to create pod sandbox: %v", err)

@@ -49,6 +49,8 @@ type Facts struct {
 	// ContainerdBinary, Shim and Runc are `--version` lines of what PATH
 	// has, or empty.
 	ContainerdBinary, Shim, Runc string
+	// InitMissing is why carob-init cannot be used, or empty.
+	InitMissing string
 	// Plugins are the CNI plugins carob's own network needs and their
 	// directory, empty where not found.
 	Plugins []Plugin
@@ -117,6 +119,8 @@ func Judge(f Facts) []Finding {
 	}
 	r = append(r, cgroups(f), limits(f))
 	r = append(r, containerd(f), tool("containerd shim", f.Shim, "apt-get install containerd"), tool("runc", f.Runc, "apt-get install runc"))
+	add("carob-init", Warn, f.InitMissing != "", initDetail(f),
+		"put it beside carob (`make build` makes both): without it pods with shareProcessNamespace or carob.dev/init do not start")
 	r = append(r, network(f)...)
 	add("address "+f.Listen, Fail, f.ListenError != "" && f.Running == 0, listenDetail(f), "end what listens there (ss -ltnp), or choose another address with --listen")
 	for _, d := range f.Dirs {
@@ -138,6 +142,13 @@ func Failed(findings []Finding) bool {
 		}
 	}
 	return false
+}
+
+func initDetail(f Facts) string {
+	if f.InitMissing != "" {
+		return f.InitMissing
+	}
+	return "present"
 }
 
 func presence(p bool) string {

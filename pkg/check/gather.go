@@ -28,6 +28,8 @@ type Where struct {
 	Running int
 	// ContainerdVersion asks the containerd behind a socket.
 	ContainerdVersion func(ctx context.Context, address string) (string, error)
+	// InitPath is where carob-init belongs.
+	InitPath string
 	// CgroupDriver is the driver carob would use.
 	CgroupDriver string
 	// LoadCNI returns the user's CNI configuration file, empty where there
@@ -47,6 +49,9 @@ func Gather(ctx context.Context, w Where) Facts {
 	}
 	f.CgroupVersion, f.CgroupMissing = cgroupControllers()
 	f.gatherContainerd(ctx, w)
+	if _, err := os.Stat(w.InitPath); err != nil {
+		f.InitMissing = err.Error()
+	}
 	for _, name := range []string{"bridge", "host-local", "loopback"} {
 		f.Plugins = append(f.Plugins, Plugin{Name: name, Dir: findPlugin(w.BinDirs, name)})
 	}

@@ -47,9 +47,12 @@ type Config struct {
 	// containerd reads it.
 	RegistryConfigDir string `json:"registry-config-dir"`
 	// MaxParallelPulls is how many images are pulled from one registry at once.
-	MaxParallelPulls int64  `json:"max-parallel-pulls"`
-	LogLevel         string `json:"log-level"`
-	LogFormat        string `json:"log-format"`
+	MaxParallelPulls int64 `json:"max-parallel-pulls"`
+	// Init gives every container an init that reaps orphans, where the pod's
+	// annotation carob.dev/init does not say otherwise.
+	Init      bool   `json:"init"`
+	LogLevel  string `json:"log-level"`
+	LogFormat string `json:"log-format"`
 }
 
 // Default returns the settings of an instance that was told nothing.
@@ -104,6 +107,7 @@ func (f *Flags) AddUpFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.given.CNIBinDir, "cni-bin-dir", d.CNIBinDir, "CNI plugins; several directories with a colon between them")
 	fs.StringVar(&f.given.RegistryConfigDir, "registry-config-dir", d.RegistryConfigDir, "directory with a hosts.toml a registry, as containerd reads them")
 	fs.Int64Var(&f.given.MaxParallelPulls, "max-parallel-pulls", d.MaxParallelPulls, "how many images are pulled from one registry at once")
+	fs.BoolVar(&f.given.Init, "init", false, "give every container an init that reaps orphans (pods say so for themselves with the annotation carob.dev/init)")
 	fs.StringVar(&f.given.LogLevel, "log-level", d.LogLevel, "debug, info, warn or error")
 	fs.StringVar(&f.given.LogFormat, "log-format", d.LogFormat, "console or json")
 }

@@ -61,8 +61,9 @@ func TestEveryFlagHasAKey(t *testing.T) {
 		if f.Name == "config" {
 			return
 		}
+		value := map[string]string{"string": "x", "int64": "1", "bool": "true"}[f.Value.Type()]
 		var c Config
-		if err := yaml.UnmarshalStrict([]byte(f.Name+": "+map[string]string{"string": "x", "int64": "1"}[f.Value.Type()]), &c); err != nil {
+		if err := yaml.UnmarshalStrict([]byte(f.Name+": "+value), &c); err != nil {
 			t.Errorf("flag --%s: %v", f.Name, err)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -43,8 +44,13 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	img, err := r.mustImage(ctx, req.ImageName)
-	if err != nil {
+	img := &imageInfo{}
+	if !req.Holder {
+		if img, err = r.mustImage(ctx, req.ImageName); err != nil {
+			return "", err
+		}
+	}
+	if err := r.checkInit(req); err != nil {
 		return "", err
 	}
 	if err := checkPaths(req); err != nil {
@@ -123,9 +129,11 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 				zap.Int("wanted", req.OOMScoreAdj), zap.Int("lowest", r.host.minOOM))
 		})
 	}
-	in := specInput{id: id, req: req, image: img.config, host: r.host, cgroup: cgroup, processes: processes}
+	in := specInput{id: id, req: req, init: r.opts.InitPath, image: img.config, host: r.host, cgroup: cgroup, processes: processes}
 	err := pod.CheckNonRoot(&req, img.config.User)
-	if err == nil {
+	if req.Holder {
+		in.user = specs.User{UID: holderUser, GID: holderUser}
+	} else if err == nil {
 		in.user, err = r.userFor(ctx, img, &req.Security)
 	}
 	if err == nil && req.Security.SeccompProfile != "" {
@@ -146,15 +154,16 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 	if err != nil {
 		return containers.Container{}, err
 	}
-	return containers.Container{
-		ID:          id,
-		Labels:      attemptLabels(r.opts.Instance, r.host.bootID, req, img.Image, in.user, cgroup),
-		Image:       img.Name,
-		Runtime:     info,
-		Spec:        packed,
-		Snapshotter: img.snapshotter,
-		SnapshotKey: id,
-	}, nil
+	c := containers.Container{
+		ID:      id,
+		Labels:  attemptLabels(r.opts.Instance, r.host.bootID, req, img.Image, in.user, cgroup),
+		Runtime: info,
+		Spec:    packed,
+	}
+	if !req.Holder {
+		c.Image, c.Snapshotter, c.SnapshotKey = img.Name, img.snapshotter, id
+	}
+	return c, nil
 }
 
 // make carries out the effects of Create in their order.
@@ -163,11 +172,9 @@ func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.Crea
 	if err != nil {
 		return entry{}, fmt.Errorf("create container: %w", native(err))
 	}
-	mounts, err := r.client.SnapshotService(c.Snapshotter).Prepare(ctx, c.ID, img.chainID,
-		snapshots.WithLabels(map[string]string{labelInstance: r.opts.Instance}))
+	mounts, err := r.rootfs(ctx, c, req, img)
 	if err != nil {
-		r.images.forget(img.Name)
-		return entry{}, fmt.Errorf("create snapshot: %w", native(err))
+		return entry{}, err
 	}
 	e, _, _ := observe(stored, nil, r.host.bootID)
 	task := &tasks.CreateTaskRequest{
@@ -186,6 +193,20 @@ func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.Crea
 		return entry{}, fmt.Errorf("create task: %w", err)
 	}
 	return r.failedStart(ctx, e, err)
+}
+
+// rootfs makes the root file system of an attempt. That of a holder is empty.
+func (r *Runtime) rootfs(ctx context.Context, c containers.Container, req pod.CreateRequest, img *imageInfo) ([]mount.Mount, error) {
+	if req.Holder {
+		return []mount.Mount{{Type: "tmpfs", Source: "tmpfs", Options: []string{"size=64k", "mode=0755", "nosuid", "nodev"}}}, nil
+	}
+	mounts, err := r.client.SnapshotService(c.Snapshotter).Prepare(ctx, c.ID, img.chainID,
+		snapshots.WithLabels(map[string]string{labelInstance: r.opts.Instance}))
+	if err != nil {
+		r.images.forget(img.Name)
+		return nil, fmt.Errorf("create snapshot: %w", native(err))
+	}
+	return mounts, nil
 }
 
 const (

@@ -52,6 +52,9 @@ type Options struct {
 	StateDir string
 	// SeccompDir holds the seccomp profiles that pods may name.
 	SeccompDir string
+	// InitPath is the program carob-init; without it there are no holders and
+	// no reapers.
+	InitPath string
 	// PipeDir is where the pipes of commands are; empty: below the system's
 	// directory for temporary files, under the instance's name.
 	PipeDir string

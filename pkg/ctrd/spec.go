@@ -30,6 +30,8 @@ type specInput struct {
 	user   specs.User
 	host   host
 	cgroup string
+	// init is the program carob-init on the node.
+	init string
 	// processes is the path of the PID namespace to join; empty: its own.
 	processes string
 	// seccomp is the profile that the request names, if it names one.
@@ -39,6 +41,7 @@ type specInput struct {
 // buildSpec makes the OCI spec of an attempt. It reads nothing but its input
 // and what containerd's defaults take from the kernel.
 func buildSpec(in specInput) (*specs.Spec, error) {
+	in.req = withInit(in.req, in.init)
 	args := processArgs(in.image, in.req)
 	if len(args) == 0 {
 		return nil, fmt.Errorf("%w: no command: neither the image nor the container names one", pod.ErrConfig)
@@ -60,6 +63,9 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 		return nil, fmt.Errorf("spec: %w", err)
 	}
 	s.Annotations = map[string]string{groupAnnotation: string(in.req.Pod.UID)}
+	if in.req.Reaper {
+		args = slices.Concat([]string{initInside, "--"}, args)
+	}
 	s.Process.Args = args
 	s.Process.Cwd = cwd
 	s.Process.Env = processEnv(in.image.Env, in.req)

@@ -122,7 +122,7 @@ func podNamespaceRules() []Rule {
 		honoured("spec.hostNetwork", "the node's network, hostname and hosts file; the pod's IPs are the node's"),
 		honoured("spec.hostPID", ""),
 		honoured("spec.hostIPC", "the node's /dev/shm too"),
-		only("spec.shareProcessNamespace", "every container has its own processes", "false"),
+		honoured("spec.shareProcessNamespace", ""),
 		only("spec.hostUsers", "containers use the node's user IDs", "true"),
 		honoured("spec.serviceAccountName", ""),
 		honoured("spec.serviceAccount", ""),

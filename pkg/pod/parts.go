@@ -157,6 +157,12 @@ type CreateRequest struct {
 	// ProcessesOf is the ID of another attempt, whose PID namespace this one
 	// joins. Empty: it has its own.
 	ProcessesOf string
+	// Reaper: the first process is an init that runs the command, hands
+	// signals on to it, ends as it does, and reaps orphans.
+	Reaper bool
+	// Holder: there is no image and no command. The attempt is a process that
+	// does nothing but hold a PID namespace for others and reap orphans.
+	Holder bool
 }
 
 // EnvVar is a name and its final value.

@@ -117,8 +117,14 @@ func (pl *planner) dropSandbox() bool {
 	if pl.inFlight(StepCreateSandbox, StepAttachNetwork) {
 		return false
 	}
+	if !pl.deleting() && pl.holder != nil {
+		pl.remove(pl.holder, "")
+		return false
+	}
 	s := pl.o.Sandbox
 	switch {
+	case s == nil && !pl.deleting() && !pl.release():
+		return false
 	case s == nil:
 		return !pl.inFlight(StepDetachNetwork, StepRemoveSandbox)
 	case s.Attached:

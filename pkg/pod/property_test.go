@@ -19,6 +19,10 @@ func drawPod(t *rapid.T) *corev1.Pod {
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever,
 	}).Draw(t, "policy")
 	p := podtest.NewPod(policy, names...)
+	if rapid.Bool().Draw(t, "shares") {
+		share := true
+		p.Spec.ShareProcessNamespace = &share
+	}
 	inits := podtest.NewPod(policy, []string{"i", "j"}[:rapid.IntRange(0, 2).Draw(t, "inits")]...)
 	p.Spec.InitContainers = inits.Spec.Containers
 	for i := range p.Spec.Containers {

@@ -16,6 +16,8 @@ type RequestArgs struct {
 	// ProcessesOf is the ID of the attempt whose processes the container sees;
 	// empty: its own.
 	ProcessesOf string
+	// Init says whether the container gets an init.
+	Init bool
 	// Mounts are those that Volumes.Mounts returned.
 	Mounts []Mount
 	// Stdout and Stderr are paths of FIFOs; so is Stdin, where the container
@@ -42,8 +44,8 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 		SpecHash: SpecHash(c), ImageName: c.Image,
 		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
 		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: HostnameOn(p, a.NodeHostname), HostPID: p.Spec.HostPID,
-		ProcessesOf: a.ProcessesOf,
-		Resources:   ResourcesFor(p, c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
+		ProcessesOf: a.ProcessesOf, Reaper: a.Init,
+		Resources: ResourcesFor(p, c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
 		Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr, TTY: c.TTY, Security: SecurityFor(p, c),
 	}, nil
 }
@@ -90,6 +92,14 @@ func IsInit(p *corev1.Pod, name string) bool {
 // ProcessesOf returns the ID of the attempt whose processes a container sees;
 // empty where it has its own. The error wraps ErrConfig.
 func ProcessesOf(p *corev1.Pod, container string, attempts []Attempt) (string, error) {
+	if SharesProcesses(p) {
+		for _, a := range attempts {
+			if a.Container == Holder && a.State != AttemptExited {
+				return a.ID, nil
+			}
+		}
+		return "", fmt.Errorf("what holds the processes of the pod: %w", ErrNotFound)
+	}
 	target := TargetOf(p, container)
 	if target == "" || p.Spec.HostPID {
 		return "", nil

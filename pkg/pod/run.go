@@ -29,6 +29,7 @@ func (pl *planner) planRun() {
 	case pl.whole && !pl.o.Sandbox.Attached && !pl.inFlight(StepDetachNetwork, StepRemoveSandbox):
 		pl.add(Step{Kind: StepAttachNetwork})
 	}
+	pl.hold()
 	// To debug a pod that does not get on is what these are for: they wait for
 	// no others.
 	for _, u := range pl.ephemerals {
@@ -68,7 +69,10 @@ func (pl *planner) clearSandbox() bool {
 	if !pl.stopAll() {
 		return false
 	}
-	return pl.o.Sandbox == nil || pl.dropSandbox()
+	if pl.o.Sandbox == nil {
+		return pl.release()
+	}
+	return pl.dropSandbox()
 }
 
 // advance does what is next for one container.
@@ -78,7 +82,7 @@ func (pl *planner) advance(u *unit) {
 		pl.bringUp(u)
 	case u.live.SpecHash != u.hash && (!u.init || u.live.State == AttemptCreated):
 		pl.stop(u.live, u, stopOrder{message: fmt.Sprintf("Container %s definition changed, will be restarted", u.c.Name)})
-	case u.live.State == AttemptCreated && pl.whole && pl.o.Sandbox.Attached && pl.o.VolumesReady:
+	case u.live.State == AttemptCreated && pl.whole && pl.o.Sandbox.Attached && pl.o.VolumesReady && pl.holding():
 		pl.add(Step{Kind: StepStartContainer, Container: u.c.Name, Attempt: u.live.ID, Number: u.live.Number})
 	case u.live.State == AttemptRunning:
 		pl.keep(u)
@@ -105,7 +109,7 @@ func (pl *planner) bringUp(u *unit) {
 	if needsPodIP(u.c) && (!pl.whole || !pl.o.Sandbox.Attached) {
 		return
 	}
-	if pl.whole && pl.o.VolumesReady && !pl.inFlight(StepRemoveVolumes) && !pl.vanishing() {
+	if pl.whole && pl.held() && pl.o.VolumesReady && !pl.inFlight(StepRemoveVolumes) && !pl.vanishing() {
 		pl.add(Step{Kind: StepCreateContainer, Container: u.c.Name, Image: u.c.Image, Number: n.number, Streak: n.streak})
 	}
 }

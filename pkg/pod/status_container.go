@@ -283,8 +283,11 @@ func (v *view) waitingDefault() *corev1.ContainerStateWaiting {
 	if v.end != nil {
 		return w
 	}
-	for _, k := range []StepKind{StepPrepareVolumes, StepCreateSandbox, StepAttachNetwork, StepRemoveSandbox, StepDetachNetwork} {
-		if f, failed := v.failure(Step{Kind: k}); failed {
+	for _, s := range []Step{
+		{Kind: StepPrepareVolumes}, {Kind: StepCreateSandbox}, {Kind: StepCreateContainer, Container: Holder},
+		{Kind: StepAttachNetwork}, {Kind: StepRemoveSandbox}, {Kind: StepDetachNetwork},
+	} {
+		if f, failed := v.failure(s); failed {
 			w.Message = f.Message
 			break
 		}

@@ -21,6 +21,10 @@ type view struct {
 	// trigger is the newest end of a container that asked for all of them to
 	// begin anew; nil where none did.
 	trigger *Attempt
+	// holders are the attempts that hold, or held, the processes the containers
+	// share; holder is the one that lives.
+	holders []*Attempt
+	holder  *Attempt
 	// end is why the pod has to end or has ended; nil while it should run.
 	end *ending
 	// epoch is when the present sandbox was made. Init containers that ended
@@ -49,6 +53,8 @@ func look(p *corev1.Pod, o Observed, now time.Time) *view {
 		a := &o.Attempts[i]
 		byName[a.Container] = append(byName[a.Container], a)
 	}
+	v.findHolders(byName[Holder])
+	delete(byName, Holder)
 	units := func(cs []corev1.Container, statuses []corev1.ContainerStatus, init bool) []*unit {
 		us := make([]*unit, 0, len(cs))
 		for i := range cs {

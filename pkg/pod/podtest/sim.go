@@ -122,7 +122,7 @@ func ended(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == cor
 func (s *Sim) Live() int {
 	n := 0
 	for _, a := range s.Obs.Attempts {
-		if a.State != pod.AttemptExited {
+		if a.State != pod.AttemptExited && a.Container != pod.Holder {
 			n++
 		}
 	}
@@ -153,12 +153,18 @@ func (s *Sim) checkBegin(st pod.Step) {
 		}
 	}
 	s.checkLife(st)
+	if st.Container == pod.Holder {
+		return // it needs no more than the sandbox
+	}
 	switch st.Kind {
 	case pod.StepStartContainer:
 		if s.Obs.Sandbox == nil || !s.Obs.Sandbox.Attached || s.Obs.Sandbox.Stale {
 			s.broken("start without a network")
 		}
 	case pod.StepCreateContainer:
+		if pod.SharesProcesses(s.Pod) && !slices.ContainsFunc(s.Obs.Attempts, holds) {
+			s.broken("create without what holds the processes")
+		}
 		if s.Obs.Sandbox == nil || s.Obs.Sandbox.Stale || !s.Obs.VolumesReady {
 			s.broken("create without a sandbox or volumes")
 		}
@@ -174,6 +180,10 @@ func (s *Sim) checkBegin(st pod.Step) {
 			s.broken("the API object goes before its remains")
 		}
 	}
+}
+
+func holds(a pod.Attempt) bool {
+	return a.Container == pod.Holder && a.State != pod.AttemptExited
 }
 
 // Flights are the steps under way, in a fixed order.

@@ -62,6 +62,13 @@ func (s *Sim) create(st pod.Step) *pod.Failure {
 	if s.Obs.Sandbox == nil || ended(s.Pod.Status.Phase) {
 		s.broken("%s lands without a sandbox or in an ended pod", id)
 	}
+	if st.Container == pod.Holder {
+		s.programs[id] = Program{Lasts: Forever}
+		s.Obs.Attempts = append(s.Obs.Attempts, pod.Attempt{
+			Pod: pod.RefOf(s.Pod), Container: st.Container, Number: st.Number, ID: id, CreatedAt: s.tick(), PID: 41,
+		})
+		return nil
+	}
 	img, present := s.Obs.Images[st.Image]
 	c, init := pod.FindContainer(s.Pod, st.Container)
 	if !present || c == nil {

@@ -118,7 +118,7 @@ func (s *Sim) checkStop(a *pod.Attempt) {
 
 // checkOrder: an app container is first made when every sidecar is started.
 func (s *Sim) checkOrder(st pod.Step) {
-	if _, init := pod.FindContainer(s.Pod, st.Container); init || s.appsRan() {
+	if _, init := pod.FindContainer(s.Pod, st.Container); init || st.Container == pod.Holder || s.appsRan() {
 		return
 	}
 	for i := range s.Pod.Spec.InitContainers {
@@ -138,7 +138,7 @@ func (s *Sim) checkOrder(st pod.Step) {
 func (s *Sim) appsRan() bool {
 	return slices.ContainsFunc(s.Obs.Attempts, func(a pod.Attempt) bool {
 		_, init := pod.FindContainer(s.Pod, a.Container)
-		return !init
+		return !init && a.Container != pod.Holder
 	}) || slices.ContainsFunc(s.Pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.ContainerID != "" })
 }
 

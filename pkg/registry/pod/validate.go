@@ -20,6 +20,7 @@ import (
 func ValidateCreate(p *corev1.Pod) field.ErrorList {
 	errs := apivalidation.ValidateObjectMeta(&p.ObjectMeta, true, apivalidation.NameIsDNSSubdomain,
 		field.NewPath("metadata"))
+	errs = append(errs, validateInit(p, field.NewPath("metadata", "annotations"))...)
 	errs = append(errs, Refuse(&p.Spec, field.NewPath("spec"))...)
 	if len(p.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(field.NewPath("spec", "ephemeralContainers"), "cannot be set on create"))
@@ -29,6 +30,16 @@ func ValidateCreate(p *corev1.Pod) field.ErrorList {
 			"cannot be set until all schedulingGates have been cleared"))
 	}
 	return append(errs, validateSpec(&p.Spec, field.NewPath("spec"))...)
+}
+
+// validateInit checks the annotation that asks for an init.
+func validateInit(p *corev1.Pod, path *field.Path) field.ErrorList {
+	const key = "carob.dev/init"
+	value, said := p.Annotations[key]
+	if !said || value == "true" || value == "false" {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(path.Key(key), value, []string{"true", "false"})}
 }
 
 // Refuse returns an error for each field of the spec that is set and that
@@ -46,6 +57,10 @@ func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	errs = append(errs, oneOf(path.Child("restartPolicy"), s.RestartPolicy,
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
 	errs = append(errs, validatePodSecurity(s.SecurityContext, path.Child("securityContext"))...)
+	if s.ShareProcessNamespace != nil && *s.ShareProcessNamespace && s.HostPID {
+		errs = append(errs, field.Invalid(path.Child("shareProcessNamespace"), true,
+			"ShareProcessNamespace and HostPID cannot both be enabled"))
+	}
 	errs = append(errs, validateTimes(s, path)...)
 	errs = append(errs, metavalidation.ValidateLabels(s.NodeSelector, path.Child("nodeSelector"))...)
 	if s.NodeName != "" {
