@@ -20,7 +20,8 @@ mkdir -p "$out/pkg/apiserver/openapi"
 	k8s.io/api/scheduling/v1 k8s.io/api/node/v1 \
 	k8s.io/api/authentication/v1 k8s.io/api/authorization/v1 \
 	k8s.io/apimachinery/pkg/apis/meta/v1 k8s.io/apimachinery/pkg/runtime k8s.io/apimachinery/pkg/version \
-	k8s.io/apimachinery/pkg/api/resource k8s.io/apimachinery/pkg/util/intstr
+	k8s.io/apimachinery/pkg/api/resource k8s.io/apimachinery/pkg/util/intstr \
+	k8s.io/metrics/pkg/apis/metrics/v1beta1
 
 # The page of the fields of a Pod.
 mkdir -p "$out/docs"

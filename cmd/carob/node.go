@@ -68,6 +68,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 	if err != nil {
 		return nil, err
 	}
+	machine := nodestatus.Machine{DataDir: c.DataDir}
 	var node *agent.Agent
 	// Volumes are only asked for by the agent, so it is there by then.
 	allocatable := func() corev1.ResourceList { return node.Allocatable() }
@@ -82,14 +83,15 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		API:  podsReach(c.Listen, network.CIDR().IsValid(), nodeIPs(c.Listen)[0]), HostAPI: listener(c.Listen),
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
 		Volumes: volumes, VolumeView: volumeParts{volumes}, VolumeUsage: volumeParts{volumes},
-		Logs: logs, LogReader: logs, Messages: volumeParts{volumes},
+		Meter: meter{cgroups, machine},
+		Logs:  logs, LogReader: logs, Messages: volumeParts{volumes},
 		Inside: runtime, Attacher: logs, Dial: netdial.Localhost, Init: c.Init,
 		RuntimeHealth: runtimeHealth{runtime}, NetworkHealth: networkHealth{network},
 		RuntimeVersion: func(ctx context.Context) (string, error) {
 			v, err := runtime.Version(ctx)
 			return "containerd://" + v, err
 		},
-		Machine: nodestatus.Machine{DataDir: c.DataDir}, AgentVersion: version.Kubernetes(),
+		Machine: machine, AgentVersion: version.Kubernetes(),
 		SocketPath: c.AgentSocket(), Log: log.Named("agent"),
 	})
 	return node, err

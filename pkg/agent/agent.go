@@ -20,6 +20,7 @@ import (
 	"github.com/carob-project/carob/pkg/agent/server"
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/probe"
+	"github.com/carob-project/carob/pkg/usage"
 )
 
 // Options are the parts and settings of an Agent. All parts are required
@@ -41,6 +42,8 @@ type Options struct {
 	// Exec executes the commands of probes and hooks; optional: without it
 	// they cannot be carried out.
 	Exec probe.Execer
+	// Meter is optional; without it nobody can be told what pods use.
+	Meter Meter
 	// VolumeUsage is optional; without it no size limit is enforced here.
 	VolumeUsage VolumeUsage
 	Logs        Logs
@@ -99,7 +102,7 @@ const (
 	firstList      = 5 * time.Second
 	collectEvery   = 5 * time.Minute
 	collectRetry   = 30 * time.Second
-	sizeCheckEvery = 30 * time.Second
+	sizeCheckEvery = 10 * time.Second
 	refreshEvery   = time.Minute
 )
 
@@ -119,6 +122,7 @@ type Agent struct {
 	recorder record.EventRecorder
 	ready    chan struct{}
 	memory   atomic.Int64 // of the machine, in bytes
+	history  *usage.History
 
 	mu          sync.Mutex
 	workers     map[types.UID]*worker
@@ -154,6 +158,7 @@ func New(o Options) (*Agent, error) {
 		recorder: o.Recorder,
 		probes:   probe.Runner{Exec: o.Exec, UserAgent: "kube-probe/" + strings.TrimPrefix(o.AgentVersion, "v")},
 		ready:    make(chan struct{}),
+		history:  usage.NewHistory(),
 		workers:  map[types.UID]*worker{},
 		names:    map[types.NamespacedName]types.UID{},
 		admitted: map[types.UID]*corev1.Pod{},
@@ -219,6 +224,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("agent: %w", err)
 	}
 	wg.Go(func() { a.collectGarbage(ctx) })
+	if a.o.Meter != nil {
+		wg.Go(func() { a.keepReadings(ctx) })
+	}
 	if a.o.VolumeUsage != nil {
 		wg.Go(func() { a.enforceSizes(ctx) })
 	}

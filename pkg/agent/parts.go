@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/usage"
 )
 
 // LogKey names what one attempt writes.
@@ -53,6 +54,15 @@ type VolumeUsage interface {
 	// EmptyDirUsage returns the bytes in use of the pod's emptyDir volumes
 	// that have a size limit, by volume name.
 	EmptyDirUsage(ctx context.Context, p *corev1.Pod) (map[string]int64, error)
+}
+
+// Meter reads what is used.
+type Meter interface {
+	// NodeUsage reads the machine's counters.
+	NodeUsage(ctx context.Context) (usage.Counters, error)
+	// ContainerUsage reads those of an attempt of the pod that runs, by its
+	// ID.
+	ContainerUsage(p *corev1.Pod, id string) (usage.Counters, error)
 }
 
 // ImageLister lists the images on the node.

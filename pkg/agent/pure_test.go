@@ -138,7 +138,7 @@ func TestOverSize(t *testing.T) {
 		t.Errorf("evicted at the limit: %+v", ev)
 	}
 	ev := overSize(p, map[string]int64{"cache": 1<<20 + 1})
-	if ev == nil || ev.Reason != "Evicted" || ev.Message != `Usage of EmptyDir volume "cache" exceeds the limit "1Mi".` {
+	if ev == nil || ev.Reason != "Evicted" || !ev.Disrupts || ev.Message != `Usage of EmptyDir volume "cache" exceeds the limit "1Mi". ` {
 		t.Errorf("eviction %+v", ev)
 	}
 }

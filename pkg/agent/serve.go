@@ -25,6 +25,9 @@ func (a *Agent) serve(ctx context.Context, l net.Listener) {
 		in = inside{a.o.Inside, a}
 	}
 	h := server.NewHandler(a, a.o.LogReader, in, a.log)
+	if a.o.Meter != nil {
+		h.ServeMetrics(a)
+	}
 	if err := server.Serve(ctx, l, h); err != nil {
 		a.log.Error("logs are not served any more", zap.Error(err))
 	}

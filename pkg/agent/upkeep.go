@@ -57,8 +57,8 @@ func overSize(p *corev1.Pod, usage map[string]int64) *pod.Eviction {
 			continue
 		}
 		return &pod.Eviction{
-			Reason: pod.ReasonEvicted,
-			Message: fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q.",
+			Reason: pod.ReasonEvicted, Disrupts: true,
+			Message: fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q. ",
 				v.Name, v.EmptyDir.SizeLimit.String()),
 		}
 	}

@@ -18,10 +18,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/carob-project/carob/pkg/registry/configmap"
 	"github.com/carob-project/carob/pkg/registry/event"
 	"github.com/carob-project/carob/pkg/registry/lease"
+	"github.com/carob-project/carob/pkg/registry/metrics"
 	"github.com/carob-project/carob/pkg/registry/namespace"
 	"github.com/carob-project/carob/pkg/registry/node"
 	"github.com/carob-project/carob/pkg/registry/pod"
@@ -33,9 +35,12 @@ import (
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
 )
 
-// apiTypes is where the types that get an internal version come from; those of
-// meta/v1 have their own.
-const apiTypes = "k8s.io/api/"
+// apiTypes and metricsTypes are where the types that get an internal version
+// come from; those of meta/v1 have their own.
+const (
+	apiTypes     = "k8s.io/api/"
+	metricsTypes = "k8s.io/metrics/"
+)
 
 // schemes are the types the server knows.
 type schemes struct {
@@ -64,6 +69,7 @@ func newSchemes() (*schemes, error) {
 		configmap.Kind().AddToScheme, serviceaccount.Kind().AddToScheme, lease.Kind().AddToScheme, namespace.Kind().AddToScheme,
 		runtimeclass.Kind().AddToScheme, priorityclass.AddToScheme,
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
+		metrics.AddToScheme,
 	} {
 		if err := add(s.full); err != nil {
 			return nil, fmt.Errorf("scheme: %w", err)
@@ -79,6 +85,7 @@ func groupVersions() []schema.GroupVersion {
 		corev1.SchemeGroupVersion, coordinationv1.SchemeGroupVersion, eventsv1.SchemeGroupVersion, policyv1.SchemeGroupVersion,
 		schedulingv1.SchemeGroupVersion, nodev1.SchemeGroupVersion,
 		authenticationv1.SchemeGroupVersion, authorizationv1.SchemeGroupVersion,
+		metricsv1beta1.SchemeGroupVersion,
 	}
 }
 
@@ -87,6 +94,7 @@ func addVersions(s *runtime.Scheme) error {
 		corev1.AddToScheme, coordinationv1.AddToScheme, eventsv1.AddToScheme, policyv1.AddToScheme,
 		schedulingv1.AddToScheme, nodev1.AddToScheme,
 		authenticationv1.AddToScheme, authorizationv1.AddToScheme,
+		metricsv1beta1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return err
@@ -111,7 +119,7 @@ func addInternal(s *runtime.Scheme) error {
 		}
 		internal := schema.GroupVersion{Group: gv.Group, Version: runtime.APIVersionInternal}
 		for name, t := range s.KnownTypes(gv) {
-			if !strings.HasPrefix(t.PkgPath(), apiTypes) {
+			if !strings.HasPrefix(t.PkgPath(), apiTypes) && !strings.HasPrefix(t.PkgPath(), metricsTypes) {
 				continue
 			}
 			obj, ok := reflect.New(t).Interface().(runtime.Object)

@@ -18,11 +18,13 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/carob-project/carob/pkg/registry/configmap"
 	"github.com/carob-project/carob/pkg/registry/event"
 	"github.com/carob-project/carob/pkg/registry/kind"
 	"github.com/carob-project/carob/pkg/registry/lease"
+	"github.com/carob-project/carob/pkg/registry/metrics"
 	"github.com/carob-project/carob/pkg/registry/namespace"
 	"github.com/carob-project/carob/pkg/registry/node"
 	"github.com/carob-project/carob/pkg/registry/pod"
@@ -120,12 +122,17 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 	if err != nil {
 		return nil, err
 	}
+	nodes, ok := core["nodes"].(metrics.Nodes)
+	if !ok {
+		return nil, fmt.Errorf("nodes cannot be listed: %T", core["nodes"])
+	}
 	return map[schema.GroupVersion]storageMap{
 		corev1.SchemeGroupVersion:         core,
 		coordinationv1.SchemeGroupVersion: leases,
 		eventsv1.SchemeGroupVersion:       {"events": core["events"]},
 		schedulingv1.SchemeGroupVersion:   priorities,
 		nodev1.SchemeGroupVersion:         runtimes,
+		metricsv1beta1.SchemeGroupVersion: metrics.New(nodes, metrics.Transport(transport)),
 	}, nil
 }
 

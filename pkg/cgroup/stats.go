@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -21,21 +22,40 @@ type Stats struct {
 	OOMKills uint64
 }
 
-// Stats reads the counters of a pod's group, or of a container's group below
-// it when its name is appended. It returns an error that wraps fs.ErrNotExist
-// where there is no such group.
+// Stats reads the counters of a pod's group. It returns an error that wraps
+// fs.ErrNotExist where there is no such group.
 func (m *Manager) Stats(name string) (Stats, error) {
 	if err := checkName(name); err != nil {
 		return Stats{}, err
 	}
-	if m.info.Version == V2 {
-		return statsV2(m.dir(m.info.Unified, name))
-	}
-	return m.statsV1(name)
+	return m.stats(func(hierarchy string) string { return m.dir(hierarchy, name) })
 }
 
-func (m *Manager) statsV1(name string) (Stats, error) {
-	memory := m.dir(m.info.Mounts["memory"], name)
+// ContainerStats reads the counters of a container's group below the group of
+// its pod. With systemd that is a scope whose name begins with prefix.
+func (m *Manager) ContainerStats(name, prefix, id string) (Stats, error) {
+	leaf := id
+	if m.info.Driver == Systemd {
+		leaf = prefix + "-" + id + ".scope"
+	}
+	for _, n := range []string{name, leaf} {
+		if err := checkName(n); err != nil {
+			return Stats{}, err
+		}
+	}
+	return m.stats(func(hierarchy string) string { return filepath.Join(m.dir(hierarchy, name), leaf) })
+}
+
+// stats reads the group that dir finds in a hierarchy.
+func (m *Manager) stats(dir func(hierarchy string) string) (Stats, error) {
+	if m.info.Version == V2 {
+		return statsV2(dir(m.info.Unified))
+	}
+	return m.statsV1(dir)
+}
+
+func (m *Manager) statsV1(dir func(hierarchy string) string) (Stats, error) {
+	memory := dir(m.info.Mounts["memory"])
 	var s Stats
 	usage, err := number(memory, "memory.usage_in_bytes")
 	if err != nil {
@@ -45,7 +65,7 @@ func (m *Manager) statsV1(name string) (Stats, error) {
 	s.MemoryWorkingSet = workingSet(usage, keyed(memory, "memory.stat", "total_inactive_file"))
 	s.OOMKills = keyed(memory, "memory.oom_control", "oom_kill")
 	if acct, ok := m.info.Mounts["cpuacct"]; ok {
-		s.CPUUsage, err = number(m.dir(acct, name), "cpuacct.usage")
+		s.CPUUsage, err = number(dir(acct), "cpuacct.usage")
 		if err != nil {
 			return s, fmt.Errorf("read cgroup: %w", err)
 		}

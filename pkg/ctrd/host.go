@@ -85,11 +85,14 @@ func readInt(path string, otherwise int) int {
 	return n
 }
 
+// ScopePrefix begins the names of containers' scopes where systemd makes them.
+const ScopePrefix = "carob"
+
 // cgroupsPath is the container's cgroup in the form that the OCI spec wants:
 // a path, or slice:prefix:name where the parent is a systemd slice.
 func cgroupsPath(parent, id string) (path string, systemd bool) {
 	if strings.HasSuffix(parent, ".slice") {
-		return filepath.Base(parent) + ":carob:" + id, true
+		return filepath.Base(parent) + ":" + ScopePrefix + ":" + id, true
 	}
 	return filepath.Join("/", parent, id), false
 }

@@ -18,6 +18,8 @@ const (
 	reasonUnknownContainers = "UnknownContainerStatuses"
 	reasonSandboxNotReady   = "PodSandboxNotReady"
 	reasonRestartAllStarted = "RestartAllContainersStarted"
+
+	reasonByNode = "TerminationByKubelet"
 )
 
 // conditions sets the node's conditions from the rest of the status. Those of
@@ -55,6 +57,12 @@ func (v *view) conditions(s *corev1.PodStatus) {
 			l = append(l, c)
 		}
 	}
+	if e := v.o.Evicted; e != nil && e.Disrupts && !slices.ContainsFunc(l, isDisruption) {
+		l = append(l, corev1.PodCondition{
+			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reasonByNode, Message: e.Message,
+			ObservedGeneration: v.pod.Generation, LastTransitionTime: apiTime(v.now),
+		})
+	}
 	s.Conditions = l
 }
 
@@ -74,6 +82,8 @@ func (v *view) sandboxCondition() corev1.PodCondition {
 	}
 	return c
 }
+
+func isDisruption(c corev1.PodCondition) bool { return c.Type == corev1.DisruptionTarget }
 
 func (v *view) readyCondition(s *corev1.PodStatus) corev1.PodCondition {
 	c := corev1.PodCondition{Type: corev1.ContainersReady, Status: corev1.ConditionFalse}

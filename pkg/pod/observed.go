@@ -131,6 +131,9 @@ type Node struct {
 type Eviction struct {
 	Reason  string
 	Message string
+	// Disrupts: the pod was admitted before, so that the condition
+	// DisruptionTarget tells controllers who ended it.
+	Disrupts bool
 }
 
 // Sandbox is what the containers of a pod share: namespaces, an IPC mount, a

@@ -3,10 +3,12 @@ package nodestatus
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -131,7 +133,15 @@ func bounded(n uint64) int64 {
 
 // parseMeminfo returns MemTotal and MemAvailable of /proc/meminfo in bytes.
 func parseMeminfo(s string) (total, available int64, err error) {
-	want := map[string]*int64{"MemTotal": &total, "MemAvailable": &available}
+	err = readMeminfo(s, map[string]*int64{"MemTotal": &total, "MemAvailable": &available})
+	if err != nil {
+		return 0, 0, err
+	}
+	return total, available, nil
+}
+
+// readMeminfo reads the wanted lines of /proc/meminfo, in bytes.
+func readMeminfo(s string, want map[string]*int64) error {
 	found := 0
 	for l := range strings.Lines(s) {
 		name, rest, ok := strings.Cut(l, ":")
@@ -142,15 +152,15 @@ func parseMeminfo(s string) (total, available int64, err error) {
 		}
 		kib, err := strconv.ParseInt(fields[0], 10, 64)
 		if err != nil || kib < 0 || kib > math.MaxInt64/1024 {
-			return 0, 0, fmt.Errorf("meminfo: %s is %q: %w", name, fields[0], strconv.ErrSyntax)
+			return fmt.Errorf("meminfo: %s is %q: %w", name, fields[0], strconv.ErrSyntax)
 		}
 		*dst = kib * 1024
 		found++
 	}
 	if found < len(want) {
-		return 0, 0, fmt.Errorf("meminfo: MemTotal or MemAvailable is missing: %w", os.ErrNotExist)
+		return fmt.Errorf("meminfo: one of %v is missing: %w", slices.Sorted(maps.Keys(want)), os.ErrNotExist)
 	}
-	return total, available, nil
+	return nil
 }
 
 // parseLoadavg returns the number of tasks that /proc/loadavg tells in its

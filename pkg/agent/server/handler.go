@@ -33,6 +33,8 @@ type LogReader interface {
 //	GET, POST /exec/{namespace}/{pod}/{container}
 //	GET, POST /attach/{namespace}/{pod}/{container}
 //	GET, POST /portForward/{namespace}/{pod}
+//	GET /metrics.k8s.io/nodes
+//	GET /metrics.k8s.io/pods
 //	GET /healthz
 //
 // The log path takes the parameters of the API's pods/log subresource. Exec,
