@@ -52,6 +52,7 @@ var checks = map[string]func(*testing.T, applied){
 	"restart-rules.yaml":     restartRules,
 	"shared-processes.yaml":  sharedProcesses,
 	"init.yaml":              withInit,
+	"deployment.yaml":        deployment,
 }
 
 func TestManifests(t *testing.T) {

@@ -5,8 +5,10 @@ import (
 	"reflect"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -21,6 +23,7 @@ import (
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/carob-project/carob/pkg/registry/configmap"
+	"github.com/carob-project/carob/pkg/registry/deployment"
 	"github.com/carob-project/carob/pkg/registry/event"
 	"github.com/carob-project/carob/pkg/registry/lease"
 	"github.com/carob-project/carob/pkg/registry/metrics"
@@ -30,6 +33,8 @@ import (
 	"github.com/carob-project/carob/pkg/registry/podlog"
 	"github.com/carob-project/carob/pkg/registry/podstream"
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
+	"github.com/carob-project/carob/pkg/registry/replicaset"
+	"github.com/carob-project/carob/pkg/registry/replicationcontroller"
 	"github.com/carob-project/carob/pkg/registry/runtimeclass"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
@@ -70,6 +75,7 @@ func newSchemes() (*schemes, error) {
 		runtimeclass.Kind().AddToScheme, priorityclass.AddToScheme,
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 		metrics.AddToScheme,
+		replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
 	} {
 		if err := add(s.full); err != nil {
 			return nil, fmt.Errorf("scheme: %w", err)
@@ -86,6 +92,7 @@ func groupVersions() []schema.GroupVersion {
 		schedulingv1.SchemeGroupVersion, nodev1.SchemeGroupVersion,
 		authenticationv1.SchemeGroupVersion, authorizationv1.SchemeGroupVersion,
 		metricsv1beta1.SchemeGroupVersion,
+		appsv1.SchemeGroupVersion, autoscalingv1.SchemeGroupVersion,
 	}
 }
 
@@ -95,6 +102,7 @@ func addVersions(s *runtime.Scheme) error {
 		schedulingv1.AddToScheme, nodev1.AddToScheme,
 		authenticationv1.AddToScheme, authorizationv1.AddToScheme,
 		metricsv1beta1.AddToScheme,
+		appsv1.AddToScheme, autoscalingv1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return err

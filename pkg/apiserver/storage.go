@@ -5,6 +5,7 @@ import (
 	"maps"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -21,6 +22,7 @@ import (
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/carob-project/carob/pkg/registry/configmap"
+	"github.com/carob-project/carob/pkg/registry/deployment"
 	"github.com/carob-project/carob/pkg/registry/event"
 	"github.com/carob-project/carob/pkg/registry/kind"
 	"github.com/carob-project/carob/pkg/registry/lease"
@@ -31,6 +33,8 @@ import (
 	"github.com/carob-project/carob/pkg/registry/podlog"
 	"github.com/carob-project/carob/pkg/registry/podstream"
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
+	"github.com/carob-project/carob/pkg/registry/replicaset"
+	"github.com/carob-project/carob/pkg/registry/replicationcontroller"
 	"github.com/carob-project/carob/pkg/registry/runtimeclass"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
@@ -97,6 +101,7 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 		func() (storageMap, error) { return namespace.NewStorage(getter) },
 		func() (storageMap, error) { return node.NewStorage(getter) },
 		func() (storageMap, error) { return pods(getter, transport) },
+		func() (storageMap, error) { return replicationcontroller.NewStorage(getter) },
 		func() (storageMap, error) { return single(configmap.Kind(), getter) },
 		func() (storageMap, error) { return single(secret.Kind(), getter) },
 		func() (storageMap, error) { return single(serviceaccount.Kind(), getter) },
@@ -109,6 +114,10 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 		for resource, s := range m {
 			core[resource] = s
 		}
+	}
+	apps, err := workloads(getter)
+	if err != nil {
+		return nil, err
 	}
 	leases, err := single(lease.Kind(), getter)
 	if err != nil {
@@ -128,12 +137,26 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 	}
 	return map[schema.GroupVersion]storageMap{
 		corev1.SchemeGroupVersion:         core,
+		appsv1.SchemeGroupVersion:         apps,
 		coordinationv1.SchemeGroupVersion: leases,
 		eventsv1.SchemeGroupVersion:       {"events": core["events"]},
 		schedulingv1.SchemeGroupVersion:   priorities,
 		nodev1.SchemeGroupVersion:         runtimes,
 		metricsv1beta1.SchemeGroupVersion: metrics.New(nodes, metrics.Transport(transport)),
 	}, nil
+}
+
+// workloads are the kinds of apps/v1.
+func workloads(getter generic.RESTOptionsGetter) (storageMap, error) {
+	apps := storageMap{}
+	for _, add := range []func(generic.RESTOptionsGetter) (storageMap, error){replicaset.NewStorage, deployment.NewStorage} {
+		m, err := add(getter)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(apps, m)
+	}
+	return apps, nil
 }
 
 func single[T kind.Object](k kind.Kind[T], getter generic.RESTOptionsGetter) (storageMap, error) {

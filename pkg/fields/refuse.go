@@ -16,14 +16,20 @@ const NotYet = "not supported yet: "
 // honoured, each at the topmost path that is refused. The object is the part
 // of the kind that the field path names, such as a PodSpec for spec.
 func (t *Table) Refuse(object any, path *field.Path) field.ErrorList {
-	at := t.root
-	for name := range segments(path.String()) {
-		if at = at.children[name]; at == nil {
+	return t.RefuseAt(path.String(), object, path)
+}
+
+// RefuseAt does the same for an object that is part of another kind: at is
+// its path in the table, path the one that errors name.
+func (t *Table) RefuseAt(at string, object any, path *field.Path) field.ErrorList {
+	top := t.root
+	for name := range segments(at) {
+		if top = top.children[name]; top == nil {
 			return nil
 		}
 	}
 	w := walker{}
-	w.walk(at, reflect.ValueOf(object), path)
+	w.walk(top, reflect.ValueOf(object), path)
 	return w.errs
 }
 

@@ -91,13 +91,13 @@ func binding(t *testing.T, c kubernetes.Interface) {
 	slices.Sort(took)
 	t.Logf("from create to bound, seen through a watch: median %v, worst %v", took[len(took)/2], took[len(took)-1])
 	eventually(t, func() string {
-		return told(t, c, "binding-0", "Scheduled", "Successfully assigned default/binding-0 to binding")
+		return told(t, c, "default", "binding-0", "Scheduled", "Successfully assigned default/binding-0 to binding")
 	})
 }
 
 // told says "" when there is such an event.
-func told(t *testing.T, c kubernetes.Interface, name, reason, message string) string {
-	list, err := c.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + name})
+func told(t *testing.T, c kubernetes.Interface, namespace, name, reason, message string) string {
+	list, err := c.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + name})
 	if err != nil {
 		return err.Error()
 	}
@@ -132,7 +132,7 @@ func unschedulable(t *testing.T, c kubernetes.Interface) {
 		}
 		return ""
 	})
-	eventually(t, func() string { return told(t, c, "big", "FailedScheduling", "1 Insufficient cpu") })
+	eventually(t, func() string { return told(t, c, "default", "big", "FailedScheduling", "1 Insufficient cpu") })
 	n, err := c.CoreV1().Nodes().Get(t.Context(), "small", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -252,7 +252,7 @@ func foreignOwner(t *testing.T, c kubernetes.Interface) {
 	child := makeMap(t, c, "default", "foreign-child", owner)
 	eventually(t, func() string { return mapGone(t, c, child) })
 	eventually(t, func() string {
-		return told(t, c, child.Name, "OwnerRefInvalidNamespace", "does not exist in namespace")
+		return told(t, c, "default", child.Name, "OwnerRefInvalidNamespace", "does not exist in namespace")
 	})
 }
 

@@ -117,7 +117,7 @@ func (m *Manager) build(o Options) error {
 		return err
 	}
 	m.loops = map[string]controller{"garbage": gc, "namespace": ns, "serviceaccount": sa, "podgc": pods, "monitors": m.monitors}
-	return nil
+	return m.buildWorkloads(o)
 }
 
 // Ready is closed when every controller works.

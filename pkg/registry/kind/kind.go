@@ -29,9 +29,11 @@ type Kind[T Object] struct {
 	// Resource and Singular are its names in paths and on command lines.
 	Resource, Singular string
 	ShortNames         []string
-	Namespaced         bool
-	New                func() T
-	NewList            func() runtime.Object
+	// Categories are the groups of kinds, such as all, that it belongs to.
+	Categories []string
+	Namespaced bool
+	New        func() T
+	NewList    func() runtime.Object
 	// ValidName checks metadata.name; prefix is set for a generateName.
 	ValidName func(name string, prefix bool) []string
 	// Main are the rules of the resource itself.
@@ -45,6 +47,9 @@ type Kind[T Object] struct {
 	// Columns and Row print an object; the first column is its name.
 	Columns []metav1.TableColumnDefinition
 	Row     func(T) []any
+	// OrphanDependents is what a deletion that says nothing about dependents
+	// does with them.
+	OrphanDependents bool
 	// TTL, in seconds, after which objects vanish; 0 keeps them.
 	TTL uint64
 }

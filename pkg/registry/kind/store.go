@@ -25,6 +25,7 @@ type REST[T Object] struct {
 var (
 	_ rest.StandardStorage    = &REST[Object]{}
 	_ rest.ShortNamesProvider = &REST[Object]{}
+	_ rest.CategoriesProvider = &REST[Object]{}
 )
 
 // NewREST makes the storage of k.
@@ -53,6 +54,9 @@ func NewREST[T Object](k Kind[T], getter generic.RESTOptionsGetter) (*REST[T], e
 
 // ShortNames are what kubectl takes for the resource.
 func (r *REST[T]) ShortNames() []string { return r.kind.ShortNames }
+
+// Categories are the groups of kinds it is listed with.
+func (r *REST[T]) Categories() []string { return r.kind.Categories }
 
 // Sub returns a subresource that writes a part of the same objects under its
 // own rules, such as status.

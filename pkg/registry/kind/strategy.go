@@ -53,6 +53,9 @@ func (s strategy[T]) AllowUnconditionalUpdate(context.Context) bool {
 func (s strategy[T]) Canonicalize(runtime.Object) {}
 
 func (s strategy[T]) DefaultGarbageCollectionPolicy(context.Context) rest.GarbageCollectionPolicy {
+	if s.kind.OrphanDependents {
+		return rest.OrphanDependents
+	}
 	return rest.DeleteDependents
 }
 

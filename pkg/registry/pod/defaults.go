@@ -33,16 +33,28 @@ func AddToScheme(s *runtime.Scheme) error {
 // twice it changes nothing more.
 func SetDefaults(p *corev1.Pod) {
 	s := &p.Spec
-	setDefault(&s.RestartPolicy, corev1.RestartPolicyAlways)
-	setDefault(&s.DNSPolicy, corev1.DNSClusterFirst)
-	setDefault(&s.SchedulerName, corev1.DefaultSchedulerName)
-	setPointer(&s.TerminationGracePeriodSeconds, int64(corev1.DefaultTerminationGracePeriodSeconds))
+	SetTemplateDefaults(s)
 	setPointer(&s.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
-	setPointer(&s.SecurityContext, corev1.PodSecurityContext{})
 	if s.HostNetwork {
 		defaultHostPorts(s.InitContainers)
 		defaultHostPorts(s.Containers)
 	}
+	for i := range s.InitContainers {
+		defaultRequests(&s.InitContainers[i])
+	}
+	for i := range s.Containers {
+		defaultRequests(&s.Containers[i])
+	}
+}
+
+// SetTemplateDefaults fills in what a pod template has as defaults: fewer than
+// a pod has, which gets the others when it is made from the template.
+func SetTemplateDefaults(s *corev1.PodSpec) {
+	setDefault(&s.RestartPolicy, corev1.RestartPolicyAlways)
+	setDefault(&s.DNSPolicy, corev1.DNSClusterFirst)
+	setDefault(&s.SchedulerName, corev1.DefaultSchedulerName)
+	setPointer(&s.TerminationGracePeriodSeconds, int64(corev1.DefaultTerminationGracePeriodSeconds))
+	setPointer(&s.SecurityContext, corev1.PodSecurityContext{})
 	for i := range s.InitContainers {
 		defaultContainer(&s.InitContainers[i])
 	}
@@ -110,6 +122,10 @@ func defaultContainer(c *corev1.Container) {
 	}
 	roundUp(c.Resources.Limits)
 	roundUp(c.Resources.Requests)
+}
+
+// defaultRequests asks for the limit where no request is made.
+func defaultRequests(c *corev1.Container) {
 	for name, limit := range c.Resources.Limits {
 		if _, ok := c.Resources.Requests[name]; ok {
 			continue

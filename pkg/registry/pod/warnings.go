@@ -19,32 +19,42 @@ func warnings(p *corev1.Pod) []string {
 		out = append(out, fmt.Sprintf("metadata.name: this is used in the Pod's hostname, which can result in "+
 			"surprising behavior; a DNS label is recommended: %v", msgs))
 	}
-	out = append(out, annotationWarnings(p)...)
-	spec := field.NewPath("spec")
-	for _, key := range slices.Sorted(maps.Keys(p.Spec.NodeSelector)) {
+	out = append(out, annotationWarnings(p.Annotations, field.NewPath("metadata"))...)
+	return append(out, specWarnings(&p.Spec, field.NewPath("spec"))...)
+}
+
+// TemplateWarnings are those about the pods of a template.
+func TemplateWarnings(t *corev1.PodTemplateSpec, path *field.Path) []string {
+	out := annotationWarnings(t.Annotations, path.Child("metadata"))
+	return append(out, specWarnings(&t.Spec, path.Child("spec"))...)
+}
+
+func specWarnings(s *corev1.PodSpec, spec *field.Path) []string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(s.NodeSelector)) {
 		if now, ok := oldNodeLabels()[key]; ok {
 			out = append(out, fmt.Sprintf("%s: deprecated since v1.14; use %q instead",
 				spec.Child("nodeSelector").Key(key), now))
 		}
 	}
-	out = append(out, aliasWarnings(p.Spec.HostAliases, spec.Child("hostAliases"))...)
-	for i := range p.Spec.InitContainers {
-		out = append(out, containerWarnings(&p.Spec.InitContainers[i], spec.Child("initContainers").Index(i))...)
+	out = append(out, aliasWarnings(s.HostAliases, spec.Child("hostAliases"))...)
+	for i := range s.InitContainers {
+		out = append(out, containerWarnings(&s.InitContainers[i], spec.Child("initContainers").Index(i))...)
 	}
-	for i := range p.Spec.Containers {
-		out = append(out, containerWarnings(&p.Spec.Containers[i], spec.Child("containers").Index(i))...)
+	for i := range s.Containers {
+		out = append(out, containerWarnings(&s.Containers[i], spec.Child("containers").Index(i))...)
 	}
 	return out
 }
 
 // annotationWarnings tell of annotations that once were fields.
-func annotationWarnings(p *corev1.Pod) []string {
+func annotationWarnings(annotations map[string]string, path *field.Path) []string {
 	var out []string
-	for _, key := range slices.Sorted(maps.Keys(p.Annotations)) {
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if strings.HasPrefix(key, corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix) ||
 			strings.HasPrefix(key, "container.seccomp.security.alpha.kubernetes.io/") ||
 			key == "seccomp.security.alpha.kubernetes.io/pod" {
-			out = append(out, fmt.Sprintf("metadata.annotations[%s]: has no effect", key))
+			out = append(out, fmt.Sprintf("%s[%s]: has no effect", path.Child("annotations"), key))
 		}
 	}
 	return out

@@ -1,0 +1,40 @@
+package manager
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/carob-project/carob/pkg/controller/deployment"
+	"github.com/carob-project/carob/pkg/controller/replicaset"
+)
+
+// recorder tells of what a controller does, under the name that it has in
+// Kubernetes.
+func (m *Manager) recorder(name string) record.EventRecorder {
+	return m.events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: name})
+}
+
+// buildWorkloads makes the controllers that keep pods.
+func (m *Manager) buildWorkloads(o Options) error {
+	sets, err := replicaset.New(replicaset.Options{
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("replicaset-controller"), Log: o.Log.Named("replicaset"),
+	})
+	if err != nil {
+		return err
+	}
+	old, err := replicaset.NewForReplicationControllers(replicaset.Options{
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("replication-controller"), Log: o.Log.Named("replicationcontroller"),
+	})
+	if err != nil {
+		return err
+	}
+	deployments, err := deployment.New(deployment.Options{
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("deployment-controller"), Log: o.Log.Named("deployment"),
+	})
+	if err != nil {
+		return err
+	}
+	m.loops["replicaset"], m.loops["replicationcontroller"], m.loops["deployment"] = sets, old, deployments
+	return nil
+}

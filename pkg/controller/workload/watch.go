@@ -1,0 +1,187 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+)
+
+// byOwner is the index of objects by their controller, or by their namespace
+// where they have none.
+const byOwner = "carob-workload-owner"
+
+// IndexByOwner adds the index to an informer, once for all controllers.
+func IndexByOwner(i cache.SharedIndexInformer) error {
+	if _, ok := i.GetIndexer().GetIndexers()[byOwner]; ok {
+		return nil
+	}
+	return i.AddIndexers(cache.Indexers{byOwner: func(obj any) ([]string, error) {
+		o, ok := obj.(metav1.Object)
+		if !ok {
+			return nil, nil
+		}
+		if ref := metav1.GetControllerOfNoCopy(o); ref != nil {
+			return []string{string(ref.UID)}, nil
+		}
+		return []string{"/" + o.GetNamespace()}, nil
+	}})
+}
+
+// OwnedBy returns the objects that the owner controls.
+func OwnedBy[T metav1.Object](index cache.Indexer, owner types.UID) ([]T, error) {
+	return indexed[T](index, string(owner))
+}
+
+// OwnedOrOrphaned returns those and the ones of its namespace that nobody
+// controls.
+func OwnedOrOrphaned[T metav1.Object](index cache.Indexer, owner metav1.Object) ([]T, error) {
+	mine, err := indexed[T](index, string(owner.GetUID()))
+	if err != nil {
+		return nil, err
+	}
+	orphans, err := indexed[T](index, "/"+owner.GetNamespace())
+	return append(mine, orphans...), err
+}
+
+func indexed[T metav1.Object](index cache.Indexer, key string) ([]T, error) {
+	found, err := index.ByIndex(byOwner, key)
+	if err != nil {
+		return nil, fmt.Errorf("index by owner: %w", err)
+	}
+	out := make([]T, 0, len(found))
+	for _, o := range found {
+		if t, ok := o.(T); ok {
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
+// Key is the key of an object in queues and caches.
+func Key(o metav1.Object) string { return o.GetNamespace() + "/" + o.GetName() }
+
+// Handler wakes the owners of pods, or of other objects that owners claim.
+type Handler[T metav1.Object] struct {
+	// Kind is that of the owners.
+	Kind schema.GroupKind
+	// Pending may be nil; it is told of pods that come and go.
+	Pending *Pending
+	// Wake is called with the key of an owner.
+	Wake func(key string)
+	// Orphan, if not nil, is called with an object that nobody controls.
+	Orphan func(T)
+}
+
+// Funcs are what the informer calls.
+func (h Handler[T]) Funcs() cache.ResourceEventHandlerFuncs {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: func(obj any) {
+			if o, ok := obj.(T); ok {
+				h.seen(o)
+				h.wake(o)
+			}
+		},
+		UpdateFunc: func(oldObj, obj any) {
+			was, okOld := oldObj.(T)
+			o, ok := obj.(T)
+			if !ok || !okOld || was.GetResourceVersion() == o.GetResourceVersion() {
+				return
+			}
+			a, b := metav1.GetControllerOfNoCopy(was), metav1.GetControllerOfNoCopy(o)
+			if a != nil && (b == nil || a.UID != b.UID) {
+				h.wake(was)
+			}
+			h.seen(o)
+			h.wake(o)
+		},
+		DeleteFunc: func(obj any) {
+			if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+				obj = lost.Obj
+			}
+			if o, ok := obj.(T); ok && metav1.GetControllerOfNoCopy(o) != nil {
+				h.gone(o)
+				h.wake(o)
+			}
+		},
+	}
+}
+
+func (h Handler[T]) seen(o T) {
+	ref := metav1.GetControllerOfNoCopy(o)
+	if h.Pending == nil || ref == nil {
+		return
+	}
+	h.Pending.Created(ref.UID, o.GetName())
+	if o.GetDeletionTimestamp() != nil {
+		h.Pending.Deleted(ref.UID, o.GetUID())
+	}
+}
+
+func (h Handler[T]) gone(o T) {
+	if ref := metav1.GetControllerOfNoCopy(o); h.Pending != nil && ref != nil {
+		h.Pending.Created(ref.UID, o.GetName())
+		h.Pending.Deleted(ref.UID, o.GetUID())
+	}
+}
+
+func (h Handler[T]) wake(o T) {
+	ref := metav1.GetControllerOfNoCopy(o)
+	if ref == nil {
+		if h.Orphan != nil {
+			h.Orphan(o)
+		}
+		return
+	}
+	gv, err := schema.ParseGroupVersion(ref.APIVersion)
+	if err == nil && ref.Kind == h.Kind.Kind && gv.Group == h.Kind.Group {
+		h.Wake(o.GetNamespace() + "/" + ref.Name)
+	}
+}
+
+// Owners calls wake with the key of every owner that appears, changes or goes.
+func Owners(wake func(key string)) cache.ResourceEventHandlerFuncs {
+	call := func(obj any) {
+		if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil {
+			wake(key)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: call, DeleteFunc: call,
+		UpdateFunc: func(was, obj any) {
+			a, okA := was.(metav1.Object)
+			b, okB := obj.(metav1.Object)
+			if !okA || !okB || a.GetResourceVersion() != b.GetResourceVersion() {
+				call(obj)
+			}
+		},
+	}
+}
+
+// Synced waits until all informers have told what there is; false means that
+// ctx ended first.
+func Synced(ctx context.Context, all []cache.DoneChecker) bool {
+	for _, s := range all {
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// PodsOf narrows pods to those for which keep says so.
+func PodsOf(pods []*corev1.Pod, keep func(*corev1.Pod) bool) []*corev1.Pod {
+	out := make([]*corev1.Pod, 0, len(pods))
+	for _, p := range pods {
+		if keep(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
