@@ -320,7 +320,7 @@ func refusedTemplates(t *testing.T, c kubernetes.Interface, ns string) {
 		ObjectMeta: metav1.ObjectMeta{Name: "x"},
 		Spec:       appsv1.DeploymentSpec{Replicas: ptr.To[int32](-1), Selector: selector("y"), Template: template("x", "i:1")},
 	}
-	d.Spec.Template.Spec.RuntimeClassName = ptr.To("other")
+	d.Spec.Template.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "device"}}
 	d.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyNever
 	_, err := c.AppsV1().Deployments(ns).Create(t.Context(), d, metav1.CreateOptions{})
 	if !apierrors.IsInvalid(err) {
@@ -328,7 +328,7 @@ func refusedTemplates(t *testing.T, c kubernetes.Interface, ns string) {
 	}
 	for _, want := range []string{
 		"spec.replicas: Invalid value: -1: must be greater than or equal to 0",
-		"spec.template.spec.runtimeClassName: Forbidden: not supported yet",
+		"spec.template.spec.resourceClaims: Forbidden: not supported yet",
 		"spec.template.metadata.labels: Invalid value: {\"app\":\"x\"}: `selector` does not match template `labels`",
 		"spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"",
 	} {
