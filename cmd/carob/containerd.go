@@ -70,6 +70,10 @@ func connect(ctx context.Context, c config.Config, address string, imagesOnly bo
 	if _, state, socket := c.PrivateContainerd(); address == socket {
 		o.StateDir = state
 	}
+	o.Handlers = map[string]ctrd.Handler{config.DefaultRuntime: {}}
+	for name, r := range c.Runtimes {
+		o.Handlers[name] = ctrd.Handler{Type: r.Type, Binary: r.Binary}
+	}
 	return ctrd.Connect(ctx, o)
 }
 

@@ -4,6 +4,9 @@ package classes
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,10 +76,15 @@ func said(t *testing.T, c *harness.Carob, pod, want string) {
 }
 
 func TestClasses(t *testing.T) {
-	c := harness.Started(t)
+	c := harness.New(t)
+	witness := filepath.Join(c.Dir, "witness")
+	c.Args = append(c.Args, "--config", configured(t, c.Dir, witness))
+	c.Up(t)
+	c.Import(t)
 	node := strings.TrimSpace(c.K(t, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"))
 	t.Run("affinity", func(t *testing.T) { affinity(t, c, node) })
 	t.Run("priority", func(t *testing.T) { priority(t, c, node) })
+	t.Run("runtime class", func(t *testing.T) { runtimeClass(t, c, node, witness) })
 	t.Run("another scheduler", func(t *testing.T) { anotherScheduler(t, c, node) })
 }
 
@@ -156,4 +164,61 @@ func anotherScheduler(t *testing.T, c *harness.Carob, node string) {
 	}
 	c.WaitReady(t, "foreign")
 	c.K(t, "delete", "pod", "foreign", "usual")
+}
+
+// configured writes a configuration with a second runtime: one that leaves a
+// witness of what it was told, and then is runc.
+func configured(t *testing.T, dir, witness string) string {
+	t.Helper()
+	runc, err := exec.LookPath("runc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapper, config := filepath.Join(dir, "watched"), filepath.Join(dir, "config.yaml")
+	script := fmt.Sprintf("#!/bin/sh\necho \"$@\" >> %s\nexec %s \"$@\"\n", witness, runc)
+	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil { //nolint:gosec // it has to be executed
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, []byte("runtimes: {watched: {type: io.containerd.runc.v2, binary: "+wrapper+"}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+func runtimeClass(t *testing.T, c *harness.Carob, node, witness string) {
+	c.Apply(t, "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: slow}\nhandler: watched\n"+
+		"overhead: {podFixed: {cpu: 100m, memory: 16Mi}}\nscheduling: {nodeSelector: {kubernetes.io/os: linux}}\n")
+	c.Apply(t, "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: nowhere}\nhandler: none\n")
+	if got := c.Get(t, "node", node, "{.status.runtimeHandlers[*].name}"); strings.TrimSpace(got) != "runc watched" {
+		t.Errorf("handlers %q", got)
+	}
+	c.Apply(t, simple("usual", "a: b", ""))
+	c.WaitReady(t, "usual")
+	if _, err := os.Stat(witness); err == nil {
+		t.Error("a pod without a class ran with the second runtime")
+	}
+	// spec.overhead comes from the class, as the node selector does.
+	c.Apply(t, simple("slow", "a: b", "  runtimeClassName: slow"))
+	c.WaitReady(t, "slow")
+	if got := c.Get(t, "pod", "slow", "{.spec.overhead.cpu} {.spec.overhead.memory} {.spec.nodeSelector}"); got != `100m 16Mi {"kubernetes.io/os":"linux"}` {
+		t.Errorf("slow has %s", got)
+	}
+	uid := c.Get(t, "pod", "slow", "{.metadata.uid}")
+	if said, err := os.ReadFile(witness); err != nil || !strings.Contains(string(said), "create") || !strings.Contains(string(said), uid) {
+		t.Errorf("the second runtime was told %q, %v", said, err)
+	}
+	if out := c.K(t, "exec", "slow", "--", "echo", "inside"); !strings.Contains(out, "inside") {
+		t.Error(out)
+	}
+	if out, err := c.KubectlInput(simple("none", "a: b", "  runtimeClassName: none"), "apply", "-f", "-"); err == nil ||
+		!strings.Contains(out, `pods "none" is forbidden: pod rejected: RuntimeClass "none" not found`) {
+		t.Errorf("%v %s", err, out)
+	}
+	c.Apply(t, simple("nowhere", "a: b", "  runtimeClassName: nowhere"))
+	said(t, c, "nowhere", `no runtime for "none" is configured`)
+	said(t, c, "nowhere", "FailedCreatePodSandBox: ")
+	if got := c.Get(t, "pod", "nowhere", "{.status.phase}"); got != "Pending" {
+		t.Errorf("nowhere is %s", got)
+	}
+	c.K(t, "delete", "pod", "usual", "slow", "nowhere")
 }

@@ -30,3 +30,10 @@ func affinity(t *testing.T, a applied) {
 		return ""
 	})
 }
+
+func runtimeClass(t *testing.T, a applied) {
+	a.WaitReady(t, "classed")
+	if got := a.Get(t, "pod", "classed", "{.spec.overhead.memory}"); got != "8Mi" {
+		t.Errorf("overhead %s", got)
+	}
+}

@@ -53,6 +53,7 @@ var checks = map[string]func(*testing.T, applied){
 	"shared-processes.yaml":  sharedProcesses,
 	"init.yaml":              withInit,
 	"deployment.yaml":        deployment,
+	"runtime-class.yaml":     runtimeClass,
 }
 
 func TestManifests(t *testing.T) {

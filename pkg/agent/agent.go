@@ -65,6 +65,8 @@ type Options struct {
 	// RuntimeHealth and NetworkHealth are optional; they decide whether the
 	// Node is Ready.
 	RuntimeHealth, NetworkHealth Health
+	// Handlers names the runtimes that runtime classes may choose.
+	Handlers []string
 	// RuntimeVersion returns such as containerd://1.6.20; optional.
 	RuntimeVersion func(ctx context.Context) (string, error)
 	// Collectors are asked, with each garbage collection, to remove what
@@ -153,7 +155,7 @@ func New(o Options) (*Agent, error) {
 		status:  newStatusWriter(o.Client, o.Log),
 		identity: nodestatus.Identity{
 			Name: o.NodeName, IPs: o.NodeIPs, Labels: o.NodeLabels,
-			MaxPods: o.MaxPods, AgentVersion: o.AgentVersion,
+			MaxPods: o.MaxPods, AgentVersion: o.AgentVersion, Handlers: o.Handlers,
 		},
 		recorder: o.Recorder,
 		probes:   probe.Runner{Exec: o.Exec, UserAgent: "kube-probe/" + strings.TrimPrefix(o.AgentVersion, "v")},

@@ -34,8 +34,11 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 		Sandbox: *o.Sandbox, NodeMemory: w.a.memory.Load(), NodeHostname: nodeHostname(),
 		Init: pod.WantsInit(p, w.a.o.Init),
 	}
-	w.tellPresent(p, s.Container, s.Image)
 	var err error
+	if args.Handler, err = w.handler(ctx, p); err != nil {
+		return err
+	}
+	w.tellPresent(p, s.Container, s.Image)
 	if args.ProcessesOf, err = pod.ProcessesOf(p, s.Container, o.Attempts); err != nil {
 		return err
 	}

@@ -85,6 +85,9 @@ func (w *worker) execute(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.O
 	uid := w.ref.UID
 	switch s.Kind {
 	case pod.StepCreateSandbox:
+		if _, err := w.handler(ctx, p); err != nil {
+			return err
+		}
 		_, err := w.a.o.Sandboxes.Create(ctx, p)
 		return err
 	case pod.StepAttachNetwork:

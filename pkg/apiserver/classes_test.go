@@ -119,4 +119,29 @@ func TestRuntimeClasses(t *testing.T) {
 	}
 	_, err := pods.Create(t.Context(), classed("none", func(s *corev1.PodSpec) { s.RuntimeClassName = ptr.To("none") }), metav1.CreateOptions{})
 	wants(t, err, `pods "none" is forbidden: pod rejected: RuntimeClass "none" not found`)
+	_, err = pods.Create(t.Context(), classed("own", func(s *corev1.PodSpec) {
+		s.Overhead = corev1.ResourceList{"cpu": resource.MustParse("1")}
+	}), metav1.CreateOptions{})
+	wants(t, err, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")
+	if err := make("full", func(c *nodev1.RuntimeClass) {
+		c.Overhead = &nodev1.Overhead{PodFixed: corev1.ResourceList{"cpu": resource.MustParse("1")}}
+		c.Scheduling = &nodev1.Scheduling{NodeSelector: map[string]string{"a": "b"}, Tolerations: []corev1.Toleration{{Key: "k", Operator: corev1.TolerationOpExists}}}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	named := func(s *corev1.PodSpec) { s.RuntimeClassName = ptr.To("full") }
+	p, err := pods.Create(t.Context(), classed("full", named), metav1.CreateOptions{})
+	if err != nil || p.Spec.Overhead.Cpu().String() != "1" || p.Spec.NodeSelector["a"] != "b" || p.Spec.Tolerations[0].Key != "k" {
+		t.Errorf("%+v, %v", p.Spec, err)
+	}
+	_, err = pods.Create(t.Context(), classed("more", func(s *corev1.PodSpec) {
+		named(s)
+		s.Overhead = corev1.ResourceList{"cpu": resource.MustParse("2")}
+	}), metav1.CreateOptions{})
+	wants(t, err, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
+	_, err = pods.Create(t.Context(), classed("away", func(s *corev1.PodSpec) {
+		named(s)
+		s.NodeSelector = map[string]string{"a": "c"}
+	}), metav1.CreateOptions{})
+	wants(t, err, "conflict: runtimeClass.scheduling.nodeSelector[a] = b; pod.spec.nodeSelector[a] = c")
 }

@@ -7,10 +7,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,6 +45,9 @@ type Config struct {
 	CNIConfDir          string `json:"cni-conf-dir"`
 	// CNIBinDir is one directory, or several with a colon between them.
 	CNIBinDir string `json:"cni-bin-dir"`
+	// Runtimes are what the handlers of runtime classes stand for. They have
+	// no flag.
+	Runtimes map[string]Runtime `json:"runtimes,omitempty"`
 	// RegistryConfigDir holds a directory a registry, with a hosts.toml as
 	// containerd reads it.
 	RegistryConfigDir string `json:"registry-config-dir"`
@@ -53,6 +58,24 @@ type Config struct {
 	Init      bool   `json:"init"`
 	LogLevel  string `json:"log-level"`
 	LogFormat string `json:"log-format"`
+}
+
+// Runtime is a way to run containers.
+type Runtime struct {
+	// Type is containerd's runtime; empty: that of runc.
+	Type string `json:"type,omitempty"`
+	// Binary is the OCI runtime that it calls; empty: its own default.
+	Binary string `json:"binary,omitempty"`
+}
+
+// DefaultRuntime is the handler that every node has.
+const DefaultRuntime = "runc"
+
+// Handlers names what runtime classes may choose, in order.
+func (c Config) Handlers() []string {
+	all := map[string]Runtime{DefaultRuntime: {}}
+	maps.Copy(all, c.Runtimes)
+	return slices.Sorted(maps.Keys(all))
 }
 
 // Default returns the settings of an instance that was told nothing.
@@ -210,6 +233,14 @@ func (c Config) Validate() error {
 	}
 	if c.MaxParallelPulls < 1 {
 		bad("max-parallel-pulls", strconv.FormatInt(c.MaxParallelPulls, 10), "must be 1 or more")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Runtimes)) {
+		for _, msg := range validation.IsDNS1123Label(name) {
+			bad("runtimes", name, msg)
+		}
+		if b := c.Runtimes[name].Binary; b != "" && !filepath.IsAbs(b) {
+			bad("runtimes."+name+".binary", b, "must be an absolute path")
+		}
 	}
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":

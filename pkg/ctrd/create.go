@@ -150,7 +150,7 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 	if err != nil {
 		return containers.Container{}, fmt.Errorf("spec: %w", err)
 	}
-	info, err := r.runtimeInfo(systemd)
+	info, err := r.runtimeInfo(req.Handler, systemd)
 	if err != nil {
 		return containers.Container{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
@@ -19,21 +20,23 @@ func (r *Runtime) trueStatus(t *tasktypes.Process) tasktypes.Status {
 		return t.Status
 	}
 	cmdline, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(int(t.Pid)), "cmdline"))
-	if err != nil || waits(cmdline, filepath.Base(r.binary())) {
+	if err != nil || r.waits(cmdline) {
 		return t.Status
 	}
 	return tasktypes.Status_RUNNING
 }
 
-func (r *Runtime) binary() string {
-	if r.opts.Binary != "" {
-		return r.opts.Binary
+// waits says whether a command line is still that of one of the OCI runtimes,
+// which waits in the container for its start; an empty one says nothing.
+func (r *Runtime) waits(cmdline []byte) bool {
+	binaries := []string{defaultRuntime, filepath.Base(r.opts.Binary)}
+	for _, h := range r.opts.Handlers {
+		binaries = append(binaries, filepath.Base(h.Binary))
 	}
-	return defaultRuntime
+	return slices.ContainsFunc(binaries, func(b string) bool { return waits(cmdline, b) })
 }
 
-// waits says whether a command line is still that of the OCI runtime, which
-// waits in the container for its start; an empty one says nothing.
+// waits says whether a command line is that of this OCI runtime.
 func waits(cmdline []byte, runtime string) bool {
 	args := bytes.Split(bytes.TrimRight(cmdline, "\x00"), []byte{0})
 	if len(args[0]) == 0 {

@@ -1,6 +1,7 @@
 package ctrd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ type Options struct {
 	RuntimeHandler string
 	// Binary is the OCI runtime the handler calls; empty: its own default.
 	Binary string
+	// Handlers are further runtimes, by the name that a pod's runtime class
+	// gives.
+	Handlers map[string]Handler
 	// StateDir is the state directory of a containerd that Launch started,
 	// from where exits are read that no containerd saw; empty: none.
 	StateDir string
@@ -278,13 +282,35 @@ func (r *Runtime) snapshotterName(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// runtimeInfo is how containerd runs a container.
-func (r *Runtime) runtimeInfo(systemd bool) (containers.RuntimeInfo, error) {
-	info := containers.RuntimeInfo{Name: r.opts.RuntimeHandler}
-	if r.opts.Binary == "" && !systemd {
-		return info, nil
+// Handler is a runtime that pods may name.
+type Handler struct {
+	// Type is containerd's runtime; empty: DefaultRuntimeHandler.
+	Type string
+	// Binary is the OCI runtime that it calls; empty: its own default.
+	Binary string
+}
+
+// handler returns the runtime of that name; the empty one is the default.
+func (r *Runtime) handler(name string) (Handler, error) {
+	if name == "" {
+		return Handler{Type: r.opts.RuntimeHandler, Binary: r.opts.Binary}, nil
 	}
-	options, err := typeurl.MarshalAny(&runcoptions.Options{BinaryName: r.opts.Binary, SystemdCgroup: systemd})
+	h, ok := r.opts.Handlers[name]
+	if !ok {
+		return Handler{}, fmt.Errorf("%w: no runtime for %q is configured", pod.ErrConfig, name)
+	}
+	h.Type = cmp.Or(h.Type, r.opts.RuntimeHandler)
+	return h, nil
+}
+
+// runtimeInfo is what a container's record says of its runtime.
+func (r *Runtime) runtimeInfo(name string, systemd bool) (containers.RuntimeInfo, error) {
+	h, err := r.handler(name)
+	info := containers.RuntimeInfo{Name: h.Type}
+	if err != nil || h.Binary == "" && !systemd {
+		return info, err
+	}
+	options, err := typeurl.MarshalAny(&runcoptions.Options{BinaryName: h.Binary, SystemdCgroup: systemd})
 	if err != nil {
 		return info, fmt.Errorf("runtime options: %w", err)
 	}

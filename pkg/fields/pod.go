@@ -97,11 +97,11 @@ func podSpecRules() []Rule {
 			only("spec.setHostnameAsFQDN", "the hostname stays the short name", "false"),
 			refused("spec.hostnameOverride", "use hostname"),
 			only("spec.os.name", "carob runs Linux containers", "linux"),
-			refused("spec.runtimeClassName", "every pod runs with the node's runtime; leave it out"),
+			honoured("spec.runtimeClassName", "a handler of the node's configuration"),
 			honoured("spec.imagePullSecrets[].name", "of the types kubernetes.io/dockerconfigjson and dockercfg"),
 			honoured("spec.readinessGates[].conditionType", ""),
 			refused("spec.resourceClaims", "devices are not allocated; mount what is needed with hostPath"),
-			refused("spec.overhead", "there are no runtime classes; leave it out"),
+			honoured("spec.overhead", "what the runtime class says"),
 			refused("spec.evictionResponders", "an eviction deletes the pod; leave it out"),
 		},
 	)

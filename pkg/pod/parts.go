@@ -137,6 +137,9 @@ type CreateRequest struct {
 
 	Mounts  []Mount
 	Sandbox Sandbox
+	// Handler names the runtime, one of those that the node was told; empty:
+	// its default.
+	Handler string
 	// Hostname is that of the sandbox, for the HOSTNAME variable.
 	Hostname  string
 	Resources Resources

@@ -13,6 +13,8 @@ type RequestArgs struct {
 	// Number and Streak are those of the step.
 	Number, Streak int
 	Sandbox        Sandbox
+	// Handler is that of the pod's runtime class; empty: the node's default.
+	Handler string
 	// ProcessesOf is the ID of the attempt whose processes the container sees;
 	// empty: its own.
 	ProcessesOf string
@@ -40,7 +42,7 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 		return CreateRequest{}, fmt.Errorf("%w: no container %q in the pod", ErrConfig, a.Container)
 	}
 	return CreateRequest{
-		Pod: RefOf(p), Container: c.Name, Init: init, Number: a.Number, Streak: a.Streak,
+		Handler: a.Handler, Pod: RefOf(p), Container: c.Name, Init: init, Number: a.Number, Streak: a.Streak,
 		SpecHash: SpecHash(c), ImageName: c.Image,
 		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
 		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: HostnameOn(p, a.NodeHostname), HostPID: p.Spec.HostPID,

@@ -2,6 +2,7 @@ package pod
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // Units of the kernel's CPU controller.
@@ -30,30 +31,39 @@ func ResourcesFor(p *corev1.Pod, c *corev1.Container) Resources {
 
 // PodResources returns those of the pod's cgroup: what the pod itself sets,
 // else the sum of its containers, or what the largest init container asks for.
-// A sum of limits holds only where every container has one.
+// A sum of limits holds only where every container has one. What the pod's
+// runtime itself needs (spec.overhead) is added.
 func PodResources(p *corev1.Pod) Resources {
-	r := Resources{CPUShares: shares(podSum(p, cpuRequest))}
+	request := podSum(p, cpuRequest)
 	if own := podLevel(p); own != nil {
-		if request, ok := own.Requests[corev1.ResourceCPU]; ok {
-			r.CPUShares = shares(request.MilliValue())
+		if q, ok := own.Requests[corev1.ResourceCPU]; ok {
+			request = q.MilliValue()
 		}
 	}
-	cpu, memory := podLimit(p, corev1.ResourceCPU), podLimit(p, corev1.ResourceMemory)
-	switch {
-	case !cpu.IsZero():
-		r.CPUQuota, r.CPUPeriod = quota(cpu.MilliValue())
-	case limited(p, corev1.ResourceCPU):
-		r.CPUQuota, r.CPUPeriod = quota(podSum(p, func(c *corev1.Container) int64 {
-			return c.Resources.Limits.Cpu().MilliValue()
-		}))
+	overhead := p.Spec.Overhead
+	r := Resources{CPUShares: shares(request + overhead.Cpu().MilliValue())}
+	cpu := wholeLimit(p, corev1.ResourceCPU, (*resource.Quantity).MilliValue)
+	if cpu > 0 {
+		r.CPUQuota, r.CPUPeriod = quota(cpu + overhead.Cpu().MilliValue())
 	}
-	switch {
-	case !memory.IsZero():
-		r.MemoryLimit = memory.Value()
-	case limited(p, corev1.ResourceMemory):
-		r.MemoryLimit = podSum(p, func(c *corev1.Container) int64 { return c.Resources.Limits.Memory().Value() })
+	if memory := wholeLimit(p, corev1.ResourceMemory, (*resource.Quantity).Value); memory > 0 {
+		r.MemoryLimit = memory + overhead.Memory().Value()
 	}
 	return r
+}
+
+// wholeLimit is the limit of the whole pod in the unit of value; zero: it has none.
+func wholeLimit(p *corev1.Pod, name corev1.ResourceName, value func(*resource.Quantity) int64) int64 {
+	if own := podLimit(p, name); !own.IsZero() {
+		return value(&own)
+	}
+	if !limited(p, name) {
+		return 0
+	}
+	return podSum(p, func(c *corev1.Container) int64 {
+		q := c.Resources.Limits[name]
+		return value(&q)
+	})
 }
 
 func cpuRequest(c *corev1.Container) int64 {

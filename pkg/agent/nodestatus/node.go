@@ -29,6 +29,8 @@ type Identity struct {
 	IPs []string
 	// Labels are added to those that every node has.
 	Labels map[string]string
+	// Handlers names the runtimes there are beside the default one.
+	Handlers []string
 	// MaxPods is the capacity for pods.
 	MaxPods int64
 	// AgentVersion is shown as kubeletVersion; clients parse it as a semantic
@@ -94,6 +96,11 @@ func (id Identity) Status(old corev1.NodeStatus, r Reading, now metav1.Time) cor
 		KubeletVersion:          id.AgentVersion,
 		OperatingSystem:         runtime.GOOS,
 		Architecture:            runtime.GOARCH,
+	}
+	// The nameless one is what pods without a runtime class get.
+	s.RuntimeHandlers = []corev1.NodeRuntimeHandler{{}}
+	for _, name := range id.Handlers {
+		s.RuntimeHandlers = append(s.RuntimeHandlers, corev1.NodeRuntimeHandler{Name: name})
 	}
 	if r.RuntimeVersion == "" {
 		s.NodeInfo.ContainerRuntimeVersion = old.NodeInfo.ContainerRuntimeVersion
