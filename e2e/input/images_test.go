@@ -213,6 +213,7 @@ func TestAMissingImageThatIsImportedLater(t *testing.T) {
 	c.Up(t)
 	c.Apply(t, onePod("never", harness.Image, ", imagePullPolicy: Never"))
 	waitingFor(t, c, "never", "ErrImageNeverPull", `Container image "busybox:1.35" is not present with pull policy of Never`)
+	eventsSay(t, c, "never", "ErrImageNeverPull Container image ", "Failed Error: ErrImageNeverPull")
 	c.Import(t)
 	c.WaitReady(t, "never")
 }
@@ -221,5 +222,6 @@ func TestAnImageNameThatIsNone(t *testing.T) {
 	c := harness.New(t)
 	c.Up(t)
 	c.Apply(t, onePod("name", "Upper/Case::1", ""))
-	waitingFor(t, c, "name", "InvalidImageName", "Upper/Case::1")
+	waitingFor(t, c, "name", "InvalidImageName", `Failed to apply default image tag "Upper/Case::1": couldn't parse image name "Upper/Case::1": `)
+	eventsSay(t, c, "name", `InspectFailed Failed to apply default image tag "Upper/Case::1": `, "Failed Error: InvalidImageName")
 }

@@ -53,6 +53,7 @@ const (
 	reasonFailed        = "Failed"
 	reasonPulling       = "Pulling"
 	reasonPulled        = "Pulled"
+	reasonInspectFailed = "InspectFailed"
 	reasonNoPullSecret  = "FailedToRetrieveImagePullSecret"
 	reasonCreated       = "Created"
 	reasonStarted       = "Started"

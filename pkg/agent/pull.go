@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -14,7 +15,8 @@ import (
 	"github.com/carob-project/carob/pkg/pod"
 )
 
-// progressEvery is how often the progress of a pull becomes an event.
+// progressEvery is after what time the progress of a pull becomes an event; it
+// doubles with each.
 const progressEvery = 15 * time.Second
 
 // pull pulls the image of a step, and tells how it goes.
@@ -25,6 +27,10 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 		w.fetched[name] = s.Image
 	}
 	w.mu.Unlock()
+	// A name that is none is asked for nowhere.
+	if _, _, err := w.a.o.Images.Present(ctx, s.Image); errors.Is(err, pod.ErrImageName) {
+		return err
+	}
 	for _, name := range users {
 		w.normal(p, name, reasonPulling, "Pulling image %q", s.Image)
 	}
@@ -34,13 +40,14 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 	}
 	began := w.a.clock()
 	var mu sync.Mutex
-	said := began
+	said, pause := began, progressEvery
 	img, err := w.a.o.Images.Pull(ctx, s.Image, pod.PullOptions{Credentials: credentials, Progress: func(text string) {
 		w.note(s.ID(), text)
 		mu.Lock()
 		defer mu.Unlock()
-		if now := w.a.clock(); now.Sub(said) >= progressEvery {
-			said = now
+		if now := w.a.clock(); now.Sub(said) >= pause {
+			// Ever rarer, so that the longest pull has few of them.
+			said, pause = now, 2*pause
 			for _, name := range users {
 				w.normal(p, name, reasonPulling, "Pulling image %q: %s", s.Image, text)
 			}

@@ -214,7 +214,11 @@ func (w *worker) announceFailure(p *corev1.Pod, s pod.Step, o pod.Observed, err 
 		w.warning(p, s.Container, reasonFailedPreStop, "PreStopHook failed")
 	case pod.StepPullImage:
 		for _, name := range usersOf(p, s) {
-			w.warning(p, name, reasonFailed, "Failed to pull image %q: %v", s.Image, err)
+			if errors.Is(err, pod.ErrImageName) {
+				w.warning(p, name, reasonInspectFailed, "%v", err)
+			} else {
+				w.warning(p, name, reasonFailed, "Failed to pull image %q: %v", s.Image, err)
+			}
 			w.warning(p, name, reasonFailed, "Error: %s", reasonOf(s.Kind, err))
 		}
 	case pod.StepCreateContainer, pod.StepStartContainer:

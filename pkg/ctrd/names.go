@@ -149,7 +149,7 @@ func userFromLabel(label string) *pod.User {
 func normalize(ref string) (reference.Named, error) {
 	named, err := reference.ParseDockerRef(ref)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %q: %w", pod.ErrImageName, ref, err)
+		return nil, &pod.ImageNameError{Ref: ref, Err: err}
 	}
 	return named, nil
 }

@@ -23,6 +23,7 @@ func (v *view) imageReady(u *unit) bool {
 func (pl *planner) fetch(u *unit) {
 	if u.c.ImagePullPolicy == corev1.PullNever {
 		pl.notice(u.c.Name, corev1.EventTypeWarning, ReasonErrImageNeverPull, neverPullMessage(u.c))
+		pl.notice(u.c.Name, corev1.EventTypeWarning, "Failed", "Error: "+ReasonErrImageNeverPull)
 		pl.wake(pl.now.Add(imageRecheck))
 		return
 	}
