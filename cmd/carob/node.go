@@ -18,6 +18,7 @@ import (
 	"github.com/carob-project/carob/pkg/config"
 	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/netdial"
+	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/sandbox"
 	"github.com/carob-project/carob/pkg/version"
 )
@@ -41,6 +42,11 @@ func newCgroups(c config.Config, log *zap.Logger) (*cgroup.Manager, error) {
 func newSandboxes(c config.Config, network *cni.Network, cgroups *cgroup.Manager, log *zap.Logger) (*sandbox.Manager, error) {
 	return sandbox.New(sandbox.Options{
 		Dir: sandboxesDir(c), Network: network, Cgroups: cgroups, NodeIPs: nodeIPs(c.Listen), Log: log,
+		Resources: func(p *corev1.Pod) pod.Resources {
+			r := pod.PodResources(p)
+			r.PIDsLimit = c.PodPIDsLimit
+			return r
+		},
 	})
 }
 

@@ -57,7 +57,10 @@ var checks = map[string]func(*testing.T, applied){
 }
 
 func TestManifests(t *testing.T) {
-	c := harness.Started(t)
+	c := harness.New(t)
+	c.Args = append(c.Args, "--pod-pids-limit", podPIDs)
+	c.Up(t)
+	c.Import(t)
 	dir := filepath.Join(harness.Root(t), "manifests")
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil || len(files) == 0 {

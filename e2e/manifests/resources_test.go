@@ -7,6 +7,9 @@ import (
 	"testing"
 )
 
+// podPIDs is how many processes and threads the test lets a pod have.
+const podPIDs = "1234"
+
 // podResources reads back from the kernel what the pod's own resources set.
 func podResources(t *testing.T, a applied) {
 	a.WaitReady(t, "pod-resources")
@@ -16,6 +19,7 @@ func podResources(t *testing.T, a applied) {
 		{"memory", "memory.limit_in_bytes", "memory.max", "67108864"},
 		{"cpu", "cpu.cfs_quota_us", "cpu.max", "50000"},
 		{"cpu", "cpu.shares", "cpu.weight", "512 20"},
+		{"pids", "pids.max", "pids.max", podPIDs},
 	} {
 		got := controlFile(t, uid, want.controller, want.v1, want.v2)
 		if value := strings.Fields(got); len(value) == 0 || !strings.Contains(" "+want.value+" ", " "+value[0]+" ") {

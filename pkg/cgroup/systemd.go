@@ -107,6 +107,9 @@ func sliceProperties(v Version, r pod.Resources) []dbus.Property {
 		}
 		out = append(out, property(name, uint64(r.MemoryLimit)))
 	}
+	if r.PIDsLimit > 0 {
+		out = append(out, property("TasksMax", uint64(r.PIDsLimit)))
+	}
 	return out
 }
 

@@ -44,6 +44,9 @@ func settings(v Version, r pod.Resources) []setting {
 		if r.MemoryLimit > 0 {
 			add("memory", "memory.max", strconv.FormatInt(r.MemoryLimit, 10))
 		}
+		if r.PIDsLimit > 0 {
+			add("pids", "pids.max", strconv.FormatInt(r.PIDsLimit, 10))
+		}
 		return out
 	}
 	if r.CPUShares != 0 {
@@ -56,6 +59,9 @@ func settings(v Version, r pod.Resources) []setting {
 	}
 	if r.MemoryLimit > 0 {
 		add("memory", "memory.limit_in_bytes", strconv.FormatInt(r.MemoryLimit, 10))
+	}
+	if r.PIDsLimit > 0 {
+		add("pids", "pids.max", strconv.FormatInt(r.PIDsLimit, 10))
 	}
 	return out
 }

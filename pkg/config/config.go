@@ -55,9 +55,12 @@ type Config struct {
 	MaxParallelPulls int64 `json:"max-parallel-pulls"`
 	// Init gives every container an init that reaps orphans, where the pod's
 	// annotation carob.dev/init does not say otherwise.
-	Init      bool   `json:"init"`
-	LogLevel  string `json:"log-level"`
-	LogFormat string `json:"log-format"`
+	Init bool `json:"init"`
+	// PodPIDsLimit is how many processes and threads a pod may have; none
+	// where it is not positive.
+	PodPIDsLimit int64  `json:"pod-pids-limit"`
+	LogLevel     string `json:"log-level"`
+	LogFormat    string `json:"log-format"`
 }
 
 // Runtime is a way to run containers.
@@ -94,6 +97,7 @@ func Default() Config {
 		CNIBinDir:           "/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni",
 		RegistryConfigDir:   "/etc/containerd/certs.d",
 		MaxParallelPulls:    3,
+		PodPIDsLimit:        -1,
 		LogLevel:            "warn",
 		LogFormat:           "console",
 	}
@@ -131,6 +135,7 @@ func (f *Flags) AddUpFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.given.RegistryConfigDir, "registry-config-dir", d.RegistryConfigDir, "directory with a hosts.toml a registry, as containerd reads them")
 	fs.Int64Var(&f.given.MaxParallelPulls, "max-parallel-pulls", d.MaxParallelPulls, "how many images are pulled from one registry at once")
 	fs.BoolVar(&f.given.Init, "init", false, "give every container an init that reaps orphans (pods say so for themselves with the annotation carob.dev/init)")
+	fs.Int64Var(&f.given.PodPIDsLimit, "pod-pids-limit", d.PodPIDsLimit, "processes and threads that a pod may have; -1: as many as the machine")
 	fs.StringVar(&f.given.LogLevel, "log-level", d.LogLevel, "debug, info, warn or error")
 	fs.StringVar(&f.given.LogFormat, "log-format", d.LogFormat, "console or json")
 }

@@ -191,6 +191,8 @@ type Resources struct {
 	CPUPeriod uint64
 	// MemoryLimit in bytes.
 	MemoryLimit int64
+	// PIDsLimit is how many processes and threads there may be.
+	PIDsLimit int64
 }
 
 // Clock tells the time; loops take it so that tests can script it.
