@@ -54,6 +54,7 @@ var checks = map[string]func(*testing.T, applied){
 	"init.yaml":              withInit,
 	"deployment.yaml":        deployment,
 	"runtime-class.yaml":     runtimeClass,
+	"statefulset.yaml":       statefulSet,
 }
 
 func TestManifests(t *testing.T) {

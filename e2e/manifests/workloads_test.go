@@ -16,3 +16,10 @@ func deployment(t *testing.T, a applied) {
 		t.Errorf("history: %s", out)
 	}
 }
+
+func statefulSet(t *testing.T, a applied) {
+	a.K(t, "rollout", "status", "statefulset/db", "--timeout=60s")
+	for _, name := range []string{"db-0", "db-1"} {
+		a.logs(t, name, "db", "I am "+name)
+	}
+}

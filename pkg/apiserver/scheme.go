@@ -23,6 +23,7 @@ import (
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/carob-project/carob/pkg/registry/configmap"
+	"github.com/carob-project/carob/pkg/registry/controllerrevision"
 	"github.com/carob-project/carob/pkg/registry/deployment"
 	"github.com/carob-project/carob/pkg/registry/event"
 	"github.com/carob-project/carob/pkg/registry/lease"
@@ -38,6 +39,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/runtimeclass"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
+	"github.com/carob-project/carob/pkg/registry/statefulset"
 )
 
 // apiTypes and metricsTypes are where the types that get an internal version
@@ -76,6 +78,7 @@ func newSchemes() (*schemes, error) {
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 		metrics.AddToScheme,
 		replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
+		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme,
 	} {
 		if err := add(s.full); err != nil {
 			return nil, fmt.Errorf("scheme: %w", err)

@@ -22,6 +22,7 @@ import (
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/carob-project/carob/pkg/registry/configmap"
+	"github.com/carob-project/carob/pkg/registry/controllerrevision"
 	"github.com/carob-project/carob/pkg/registry/deployment"
 	"github.com/carob-project/carob/pkg/registry/event"
 	"github.com/carob-project/carob/pkg/registry/kind"
@@ -38,6 +39,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/runtimeclass"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
+	"github.com/carob-project/carob/pkg/registry/statefulset"
 )
 
 // etcdPrefix is the root of all keys.
@@ -149,7 +151,10 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 // workloads are the kinds of apps/v1.
 func workloads(getter generic.RESTOptionsGetter) (storageMap, error) {
 	apps := storageMap{}
-	for _, add := range []func(generic.RESTOptionsGetter) (storageMap, error){replicaset.NewStorage, deployment.NewStorage} {
+	for _, add := range []func(generic.RESTOptionsGetter) (storageMap, error){
+		replicaset.NewStorage, deployment.NewStorage, statefulset.NewStorage,
+		func(g generic.RESTOptionsGetter) (storageMap, error) { return single(controllerrevision.Kind(), g) },
+	} {
 		m, err := add(getter)
 		if err != nil {
 			return nil, err

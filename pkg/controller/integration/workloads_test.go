@@ -80,6 +80,7 @@ func TestWorkloads(t *testing.T) {
 		"ReplicaSet":            replicaSet,
 		"ReplicationController": replicationController,
 		"Deployment":            deployments,
+		"StatefulSet":           statefulSet,
 		"Refused":               refusedTemplates,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -335,5 +336,64 @@ func refusedTemplates(t *testing.T, c kubernetes.Interface, ns string) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
 		}
+	}
+}
+
+func statefulSet(t *testing.T, c kubernetes.Interface, ns string) {
+	all := c.AppsV1().StatefulSets(ns)
+	set := &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Name: "x"},
+		Spec:       appsv1.StatefulSetSpec{Replicas: ptr.To[int32](3), ServiceName: "svc", Selector: selector("x"), Template: template("x", "i:1")},
+	}
+	if _, err := all.Create(t.Context(), set, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	done := func(image string, n int32) func() string {
+		return func() string {
+			set, err := all.Get(t.Context(), "x", metav1.GetOptions{})
+			if err != nil {
+				return err.Error()
+			}
+			s := set.Status
+			if s.Replicas != n || s.ReadyReplicas != n || s.AvailableReplicas != n || s.CurrentReplicas != n || s.UpdatedReplicas != n ||
+				s.CurrentRevision != s.UpdateRevision || s.ObservedGeneration != set.Generation {
+				return fmt.Sprintf("%+v", s)
+			}
+			for name, p := range pods(t, c, ns) {
+				if p.Spec.Containers[0].Image != image || p.Labels["apps.kubernetes.io/pod-index"] != strings.TrimPrefix(name, "x-") ||
+					p.Labels["statefulset.kubernetes.io/pod-name"] != name || p.Labels["controller-revision-hash"] != s.UpdateRevision ||
+					p.Spec.Hostname != name || p.Spec.Subdomain != "svc" {
+					return fmt.Sprintf("%s %v %+v", name, p.Labels, p.Spec)
+				}
+			}
+			return ""
+		}
+	}
+	change := func(format string, a ...any) {
+		t.Helper()
+		if _, err := all.Patch(t.Context(), "x", types.StrategicMergePatchType, patch(format, a...), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, done("i:1", 3))
+	change(`{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:2"}]}}}}`)
+	eventually(t, done("i:2", 3))
+	change(`{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:1"}]}},"replicas":2}}`)
+	eventually(t, done("i:1", 2))
+	revisions, err := c.AppsV1().ControllerRevisions(ns).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(revisions.Items) != 2 {
+		t.Errorf("%d revisions, %v", len(revisions.Items), err)
+	}
+	eventually(t, func() string {
+		return told(t, c, ns, "x", "SuccessfulCreate", "Create Pod x-0 in StatefulSet x successful")
+	})
+	quiet(t, func() string {
+		set, err := all.Get(t.Context(), "x", metav1.GetOptions{})
+		return fmt.Sprint(set.ResourceVersion, err)
+	})
+	set.Name = "claims"
+	set.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: "v"}}}
+	if _, err := all.Create(t.Context(), set, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "spec.volumeClaimTemplates: Forbidden: not supported yet") {
+		t.Errorf("claims: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/carob-project/carob/pkg/controller/deployment"
 	"github.com/carob-project/carob/pkg/controller/replicaset"
+	"github.com/carob-project/carob/pkg/controller/statefulset"
 )
 
 // recorder tells of what a controller does, under the name that it has in
@@ -35,6 +36,13 @@ func (m *Manager) buildWorkloads(o Options) error {
 	if err != nil {
 		return err
 	}
+	stateful, err := statefulset.New(statefulset.Options{
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("statefulset-controller"), Log: o.Log.Named("statefulset"),
+	})
+	if err != nil {
+		return err
+	}
+	m.loops["statefulset"] = stateful
 	m.loops["replicaset"], m.loops["replicationcontroller"], m.loops["deployment"] = sets, old, deployments
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,6 +39,23 @@ type Hands struct {
 	Client   kubernetes.Interface
 	Recorder record.EventRecorder
 	Pending  *Pending
+	// Message is what events say of a pod that was to be created or deleted;
+	// nil is the usual.
+	Message func(verb string, owner Owner, p *corev1.Pod, err error) string
+}
+
+// tell makes the event of what was done, or was not.
+func (h *Hands) tell(verb string, owner Owner, p *corev1.Pod, err error) {
+	eventType, reason := corev1.EventTypeNormal, "Successful"+verb
+	text := fmt.Sprintf("%sd pod: %v", verb, p.Name)
+	if err != nil {
+		eventType, reason = corev1.EventTypeWarning, "Failed"+verb
+		text = fmt.Sprintf("Error %sing: %v", strings.ToLower(strings.TrimSuffix(verb, "e")), err)
+	}
+	if h.Message != nil {
+		text = h.Message(verb, owner, p, err)
+	}
+	h.Recorder.Event(owner, eventType, reason, text)
 }
 
 // Make creates n pods, in batches that double as long as all goes well, and
@@ -63,14 +81,14 @@ func (h *Hands) Create(ctx context.Context, owner Owner, p *corev1.Pod) error {
 	h.Pending.Create(owner.GetUID(), p.Name)
 	_, err := h.Client.CoreV1().Pods(owner.GetNamespace()).Create(ctx, p, metav1.CreateOptions{})
 	if err == nil {
-		h.Recorder.Eventf(owner, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: %v", p.Name)
+		h.tell("Create", owner, p, nil)
 		return nil
 	}
 	h.Pending.Created(owner.GetUID(), p.Name)
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil
 	}
-	h.Recorder.Eventf(owner, corev1.EventTypeWarning, "FailedCreate", "Error creating: %v", err)
+	h.tell("Create", owner, p, err)
 	return err
 }
 
@@ -85,14 +103,14 @@ func (h *Hands) delete(ctx context.Context, owner Owner, p *corev1.Pod) error {
 	h.Pending.Delete(owner.GetUID(), p.UID)
 	err := h.Client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
 	if err == nil {
-		h.Recorder.Eventf(owner, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: %v", p.Name)
+		h.tell("Delete", owner, p, nil)
 		return nil
 	}
 	h.Pending.Deleted(owner.GetUID(), p.UID)
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil // gone, or another pod by now
 	}
-	h.Recorder.Eventf(owner, corev1.EventTypeWarning, "FailedDelete", "Error deleting: %v", err)
+	h.tell("Delete", owner, p, err)
 	return err
 }
 

@@ -1,0 +1,270 @@
+// Package statefulset keeps the numbered pods of a StatefulSet. What it decides
+// is pure: plan.go, revisions.go.
+package statefulset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/ptr"
+
+	"github.com/carob-project/carob/pkg/controller/work"
+	"github.com/carob-project/carob/pkg/controller/workload"
+)
+
+const workers = 4
+
+// Options are what a Controller needs.
+type Options struct {
+	Client    kubernetes.Interface
+	Informers informers.SharedInformerFactory
+	Recorder  record.EventRecorder
+	// Log may be nil.
+	Log *zap.Logger
+}
+
+// Controller keeps StatefulSets.
+type Controller struct {
+	client                kubernetes.Interface
+	hands                 *workload.Hands
+	sets, revisions, pods cache.Indexer
+	synced                []cache.DoneChecker
+	ready                 chan struct{}
+	queue                 *work.Queue[string]
+	// written are the versions that this controller wrote.
+	written workload.Written
+}
+
+// New makes a Controller; Run starts it.
+func New(o Options) (*Controller, error) {
+	if o.Client == nil || o.Informers == nil || o.Recorder == nil {
+		return nil, errors.New("statefulset: no client, no informers or no recorder")
+	}
+	apps := o.Informers.Apps().V1()
+	sets, revisions, pods := apps.StatefulSets().Informer(), apps.ControllerRevisions().Informer(), o.Informers.Core().V1().Pods().Informer()
+	c := &Controller{
+		client: o.Client,
+		hands:  &workload.Hands{Client: o.Client, Recorder: o.Recorder, Pending: workload.NewPending(), Message: message},
+		sets:   sets.GetIndexer(), revisions: revisions.GetIndexer(), pods: pods.GetIndexer(),
+		ready: make(chan struct{}), queue: work.New[string](o.Log),
+	}
+	for _, i := range []cache.SharedIndexInformer{revisions, pods} {
+		if err := workload.IndexByOwner(i); err != nil {
+			return nil, fmt.Errorf("statefulset: %w", err)
+		}
+	}
+	kind := controllerKind().GroupKind()
+	for _, w := range []struct {
+		informer cache.SharedIndexInformer
+		handler  cache.ResourceEventHandler
+	}{
+		{sets, workload.Owners(c.queue.Add)},
+		{revisions, workload.Handler[*appsv1.ControllerRevision]{Kind: kind, Wake: c.queue.Add}.Funcs()},
+		{pods, workload.Handler[*corev1.Pod]{Kind: kind, Pending: c.hands.Pending, Wake: c.queue.Add, Orphan: c.orphan}.Funcs()},
+	} {
+		reg, err := w.informer.AddEventHandler(w.handler)
+		if err != nil {
+			return nil, fmt.Errorf("statefulset: watch: %w", err)
+		}
+		c.synced = append(c.synced, reg.HasSyncedChecker())
+	}
+	return c, nil
+}
+
+// message is what events say about a pod.
+func message(verb string, set workload.Owner, pod *corev1.Pod, err error) string {
+	if err != nil {
+		return fmt.Sprintf("%s Pod %s in StatefulSet %s failed error: %s", verb, pod.Name, set.GetName(), err)
+	}
+	return fmt.Sprintf("%s Pod %s in StatefulSet %s successful", verb, pod.Name, set.GetName())
+}
+
+// orphan wakes the set that may adopt the pod.
+func (c *Controller) orphan(p *corev1.Pod) {
+	found, err := c.sets.ByIndex(cache.NamespaceIndex, p.Namespace)
+	if err != nil {
+		return
+	}
+	for _, obj := range found {
+		set, ok := obj.(*appsv1.StatefulSet)
+		if !ok || Ordinal(set.Name, p.Name) < 0 {
+			continue
+		}
+		s, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
+		if err == nil && !s.Empty() && s.Matches(labels.Set(p.Labels)) {
+			c.queue.Add(workload.Key(set))
+		}
+	}
+}
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	if !workload.Synced(ctx, c.synced) {
+		return nil
+	}
+	close(c.ready)
+	c.queue.Run(ctx, workers, c.sync)
+	return nil
+}
+
+// Ready is closed when the controller knows what exists.
+func (c *Controller) Ready() <-chan struct{} { return c.ready }
+
+func (c *Controller) sync(ctx context.Context, key string) error {
+	obj, exists, err := c.sets.GetByKey(key)
+	if err != nil || !exists {
+		c.written.Forget(key)
+		return err
+	}
+	set, ok := obj.(*appsv1.StatefulSet)
+	if !ok || c.written.Stale(set) {
+		return nil
+	}
+	if wait := c.hands.Pending.Wait(set.UID); wait > 0 {
+		c.queue.AddAfter(key, wait)
+		return nil
+	}
+	pods, err := c.claim(ctx, set)
+	if err != nil {
+		return err
+	}
+	revisions, err := workload.OwnedBy[*appsv1.ControllerRevision](c.revisions, set.UID)
+	if err != nil {
+		return err
+	}
+	h, done, err := c.revise(ctx, set, revisions)
+	if done || err != nil {
+		return workload.Outdated(err)
+	}
+	current, update, err := templates(h)
+	if err != nil {
+		return err
+	}
+	plan := Decide(set, pods, current, update, set.Status.CollisionCount, time.Now())
+	failure := c.carryOut(ctx, set, plan)
+	if err := c.writeStatus(ctx, set, plan.Status); err != nil {
+		return workload.Outdated(err)
+	}
+	if failure != nil {
+		return workload.Outdated(failure)
+	}
+	if set.DeletionTimestamp == nil {
+		for _, r := range excess(set, revisions, pods, h) {
+			err := c.client.AppsV1().ControllerRevisions(r.Namespace).Delete(ctx, r.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &r.UID}})
+			if err != nil && !apierrors.IsNotFound(err) {
+				return err
+			}
+		}
+	}
+	if plan.After > 0 {
+		c.queue.AddAfter(key, plan.After)
+	}
+	return nil
+}
+
+func templates(h history) (current, update Revision, err error) {
+	if update.Template, err = decode(h.Update); err != nil {
+		return
+	}
+	current.Template, err = decode(h.Current)
+	current.Name, update.Name = h.Current.Name, h.Update.Name
+	return
+}
+
+// claim returns the pods that are the set's; a pod of another name is not.
+func (c *Controller) claim(ctx context.Context, set *appsv1.StatefulSet) ([]*corev1.Pod, error) {
+	selector, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
+	if err != nil {
+		return nil, err
+	}
+	all, err := workload.OwnedOrOrphaned[*corev1.Pod](c.pods, set)
+	if err != nil {
+		return nil, err
+	}
+	all = workload.PodsOf(all, func(p *corev1.Pod) bool { return Ordinal(set.Name, p.Name) >= 0 })
+	return workload.Settle(ctx, set, *metav1.NewControllerRef(set, controllerKind()), workload.Claim(set, selector, all),
+		func(ctx context.Context) (metav1.Object, error) {
+			return c.client.AppsV1().StatefulSets(set.Namespace).Get(ctx, set.Name, metav1.GetOptions{})
+		}, c.hands.PatchPod)
+}
+
+// revise makes or renumbers the revision of the set's template. done says that
+// the rest waits for the status, which has been written.
+func (c *Controller) revise(ctx context.Context, set *appsv1.StatefulSet, all []*appsv1.ControllerRevision) (history, bool, error) {
+	h, err := revise(set, all)
+	if err != nil || set.DeletionTimestamp != nil {
+		return h, false, err
+	}
+	client := c.client.AppsV1().ControllerRevisions(set.Namespace)
+	if h.Bump != nil {
+		_, err = client.Update(ctx, h.Bump, metav1.UpdateOptions{})
+		return h, false, err
+	}
+	if h.Create == nil {
+		return h, false, nil
+	}
+	_, err = client.Create(ctx, h.Create, metav1.CreateOptions{})
+	if !apierrors.IsAlreadyExists(err) {
+		return h, apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), ignoreTerminating(err)
+	}
+	is, err := client.Get(ctx, h.Create.Name, metav1.GetOptions{})
+	if err != nil {
+		return h, false, err
+	}
+	if metav1.IsControlledBy(is, set) && string(is.Data.Raw) == string(h.Create.Data.Raw) {
+		return h, false, nil // made a moment ago
+	}
+	status := *set.Status.DeepCopy()
+	status.CollisionCount = ptr.To(ptr.Deref(status.CollisionCount, 0) + 1)
+	return h, true, c.writeStatus(ctx, set, status)
+}
+
+func ignoreTerminating(err error) error {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return nil
+	}
+	return err
+}
+
+func (c *Controller) carryOut(ctx context.Context, set *appsv1.StatefulSet, p Plan) error {
+	for _, pod := range p.Create {
+		if err := c.hands.Create(ctx, set, pod); err != nil {
+			return err
+		}
+	}
+	for _, pod := range p.Relabel {
+		if _, err := c.client.CoreV1().Pods(pod.Namespace).Update(ctx, pod, metav1.UpdateOptions{}); err != nil {
+			return err
+		}
+	}
+	return c.hands.Delete(ctx, set, p.Delete)
+}
+
+func (c *Controller) writeStatus(ctx context.Context, set *appsv1.StatefulSet, s appsv1.StatefulSetStatus) error {
+	if apiequality.Semantic.DeepEqual(s, set.Status) {
+		return nil
+	}
+	out := set.DeepCopy()
+	out.Status = s
+	now, err := c.client.AppsV1().StatefulSets(set.Namespace).UpdateStatus(ctx, out, metav1.UpdateOptions{})
+	switch {
+	case err == nil:
+		c.written.Note(now)
+	case apierrors.IsNotFound(err):
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,144 @@
+package statefulset
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+
+	"github.com/carob-project/carob/pkg/fields"
+	"github.com/carob-project/carob/pkg/registry/pod"
+	"github.com/carob-project/carob/pkg/registry/workload"
+)
+
+const immutableSpec = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', " +
+	"'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+
+func mainRules() rules {
+	return rules{
+		Reset: []string{"status"},
+		Prepare: func(o *appsv1.StatefulSet) {
+			o.Status, o.Generation = appsv1.StatefulSetStatus{}, 1
+			workload.PrepareTemplate(&o.Spec.Template.Spec)
+		},
+		PrepareUpdate: func(o, old *appsv1.StatefulSet) {
+			o.Status = old.Status
+			workload.PrepareTemplate(&o.Spec.Template.Spec)
+			if workload.Changed(o.Spec, old.Spec) {
+				o.Generation = old.Generation + 1
+			}
+		},
+		Validate: func(_ context.Context, o *appsv1.StatefulSet) field.ErrorList { return Validate(o) },
+		ValidateUpdate: func(_ context.Context, o, old *appsv1.StatefulSet) field.ErrorList {
+			if !workload.Changed(o.Spec, old.Spec) {
+				return nil
+			}
+			return append(Validate(o), validateUpdate(&o.Spec, &old.Spec)...)
+		},
+		Warnings: func(o *appsv1.StatefulSet) []string {
+			return pod.TemplateWarnings(&o.Spec.Template, field.NewPath("spec", "template"))
+		},
+	}
+}
+
+func statusRules() rules {
+	return rules{
+		Reset:         []string{"spec"},
+		PrepareUpdate: func(o, old *appsv1.StatefulSet) { o.Spec = old.Spec },
+		ValidateUpdate: func(_ context.Context, o, old *appsv1.StatefulSet) field.ErrorList {
+			s, at := &o.Status, field.NewPath("status")
+			errs := workload.ValidateCounts(s.Replicas, []workload.Counts{
+				{Field: "readyReplicas", N: s.ReadyReplicas}, {Field: "currentReplicas", N: s.CurrentReplicas},
+				{Field: "updatedReplicas", N: s.UpdatedReplicas}, {Field: "availableReplicas", N: s.AvailableReplicas},
+			}, at)
+			errs = append(errs, workload.NonNegative(s.ObservedGeneration, at.Child("observedGeneration"))...)
+			errs = append(errs, workload.ValidateAvailable(s.AvailableReplicas, s.ReadyReplicas, at)...)
+			if n := ptr.Deref(s.CollisionCount, 0); n < ptr.Deref(old.Status.CollisionCount, 0) {
+				errs = append(errs, field.Invalid(at.Child("collisionCount"), n, "cannot be decremented"))
+			}
+			return errs
+		},
+	}
+}
+
+func validateUpdate(s, old *appsv1.StatefulSetSpec) field.ErrorList {
+	rest := old.DeepCopy()
+	rest.Replicas, rest.Ordinals, rest.Template, rest.UpdateStrategy = s.Replicas, s.Ordinals, s.Template, s.UpdateStrategy
+	rest.RevisionHistoryLimit, rest.MinReadySeconds = s.RevisionHistoryLimit, s.MinReadySeconds
+	rest.PersistentVolumeClaimRetentionPolicy = s.PersistentVolumeClaimRetentionPolicy
+	if workload.Changed(*rest, *s) {
+		return field.ErrorList{field.Forbidden(field.NewPath("spec"), immutableSpec)}
+	}
+	return nil
+}
+
+// Validate checks the spec.
+func Validate(o *appsv1.StatefulSet) field.ErrorList {
+	s, at := &o.Spec, field.NewPath("spec")
+	var errs field.ErrorList
+	switch s.PodManagementPolicy {
+	case "":
+		errs = append(errs, field.Required(at.Child("podManagementPolicy"), ""))
+	case appsv1.OrderedReadyPodManagement, appsv1.ParallelPodManagement:
+	default:
+		errs = append(errs, field.Invalid(at.Child("podManagementPolicy"), s.PodManagementPolicy,
+			fmt.Sprintf("must be '%s' or '%s'", appsv1.OrderedReadyPodManagement, appsv1.ParallelPodManagement)))
+	}
+	errs = append(errs, validateStrategy(&s.UpdateStrategy, at.Child("updateStrategy"))...)
+	if len(s.VolumeClaimTemplates) > 0 {
+		errs = append(errs, field.Forbidden(at.Child("volumeClaimTemplates"), fields.NotYet+"there are no claims; use emptyDir or hostPath"))
+	}
+	errs = append(errs, workload.NonNegative(int64(ptr.Deref(s.Replicas, 0)), at.Child("replicas"))...)
+	errs = append(errs, workload.NonNegative(int64(s.MinReadySeconds), at.Child("minReadySeconds"))...)
+	if s.Ordinals != nil {
+		errs = append(errs, workload.NonNegative(int64(s.Ordinals.Start), at.Child("ordinals.start"))...)
+	}
+	if s.ServiceName != "" {
+		for _, msg := range validation.IsDNS1123Label(s.ServiceName) {
+			errs = append(errs, field.Invalid(at.Child("serviceName"), s.ServiceName, msg))
+		}
+	}
+	errs = append(errs, workload.ValidateSelector(s.Selector, at.Child("selector"), "empty selector is invalid for statefulset")...)
+	selector, err := metav1.LabelSelectorAsSelector(s.Selector)
+	if err != nil {
+		return append(errs, field.Invalid(at.Child("selector"), s.Selector, ""))
+	}
+	// Hostname and subdomain are the controller's to set.
+	template := s.Template.DeepCopy()
+	template.Spec.Hostname, template.Spec.Subdomain = "", ""
+	return append(errs, workload.ValidateTemplate(template, selector, at.Child("template"), "StatefulSet")...)
+}
+
+func validateStrategy(u *appsv1.StatefulSetUpdateStrategy, at *field.Path) field.ErrorList {
+	rolling := at.Child("rollingUpdate")
+	switch u.Type {
+	case "":
+		return field.ErrorList{field.Required(at, "")}
+	case appsv1.OnDeleteStatefulSetStrategyType:
+		if u.RollingUpdate != nil {
+			return field.ErrorList{field.Invalid(rolling, u.RollingUpdate, "only allowed for updateStrategy 'RollingUpdate'")}
+		}
+		return nil
+	case appsv1.RollingUpdateStatefulSetStrategyType:
+	default:
+		return field.ErrorList{field.Invalid(at, u, "must be 'RollingUpdate' or 'OnDelete'")}
+	}
+	r := u.RollingUpdate
+	if r == nil {
+		return nil
+	}
+	errs := workload.NonNegative(int64(ptr.Deref(r.Partition, 0)), rolling.Child("partition"))
+	if m := r.MaxUnavailable; m != nil {
+		most := rolling.Child("maxUnavailable")
+		errs = append(errs, workload.ValidateShare(*m, most)...)
+		if workload.Share(*m) == 0 {
+			errs = append(errs, field.Invalid(most, *m, "cannot be 0"))
+		}
+		errs = append(errs, workload.AtMostAll(*m, most)...)
+	}
+	return errs
+}
