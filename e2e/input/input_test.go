@@ -48,7 +48,7 @@ func TestRefusedByTheAPI(t *testing.T) {
 		"port out of range":  {pod("  containers: [{name: a, image: x, ports: [{containerPort: 70000}]}]\n"), []string{"spec.containers[0].ports[0].containerPort", "between 1 and 65535"}},
 		"duplicate names":    {pod("  containers: [{name: a, image: x}, {name: a, image: z}]\n"), []string{"spec.containers[1].name", "Duplicate value"}},
 		"all at once":        {pod("  restartPolicy: Perhaps\n  containers: [{name: A_B, image: x}, {name: b}]\n"), []string{"spec.restartPolicy", "spec.containers[0].name", "spec.containers[1].image"}},
-		"grace of readiness": {pod("  containers: [{name: a, image: x, readinessProbe: {exec: {command: [y]}, terminationGracePeriodSeconds: 5}}]\n"), []string{"spec.containers[0].readinessProbe.terminationGracePeriodSeconds", "must not be set for readinessProbes"}},
+		"grace of readiness": {pod("  containers: [{name: a, image: x, readinessProbe: {exec: {command: [ls]}, terminationGracePeriodSeconds: 5}}]\n"), []string{"spec.containers[0].readinessProbe.terminationGracePeriodSeconds", "must not be set for readinessProbes"}},
 		"no volume":          {pod("  containers: [{name: a, image: x, volumeMounts: [{name: v, mountPath: /v}]}]\n"), []string{"spec.containers[0].volumeMounts[0].name", "Not found"}},
 	} {
 		t.Run(name, func(t *testing.T) {

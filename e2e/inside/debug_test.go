@@ -17,9 +17,10 @@ func (k client) debugs(t *testing.T, n string) {
 	image := "--image=" + harness.Image
 	x := onTerminal(t, 30, 100, k.command(context.Background(), "debug", "-it", "web", image, "--target=a", "-c", "tty"+n, "--", "sh"))
 	x.sees("/ # ")
-	x.types("ps -o args | grep htt[p]d; cat /proc/1/root/index.html; stty size")
+	// kubectl first tells a size that is one larger, so that the shell draws anew.
+	x.types("ps -o args | grep htt[p]d; cat /proc/1/root/index.html; until stty size | grep -q '30 100'; do sleep 0.1; done; echo size-$?")
 	x.sees("httpd -f -p 8080")
-	x.sees("30 100")
+	x.sees("size-0")
 	x.types("exit 5")
 	x.ends()
 	harness.Eventually(t, 20*time.Second, func() string {
@@ -45,9 +46,13 @@ func (k client) debugs(t *testing.T, n string) {
 	if out, errs, code := k.run(t, "", "exec", "web", "-c", "stays"+n, "--", "ps", "-o", "pid,args"); code != 0 || strings.Contains(out, "httpd") || !strings.Contains(out, "1 sleep 3600") {
 		t.Errorf("processes: %q %q %d", out, errs, code)
 	}
-	if e := k.c.K(t, "get", "events", "--field-selector", "involvedObject.fieldPath=spec.ephemeralContainers{stays"+n+"},reason=Started"); !strings.Contains(e, "Started") {
-		t.Errorf("no event: %s", e)
-	}
+	harness.Eventually(t, 20*time.Second, func() string {
+		e := k.c.K(t, "get", "events", "--field-selector", "involvedObject.fieldPath=spec.ephemeralContainers{stays"+n+"},reason=Started")
+		if !strings.Contains(e, "Started") {
+			return e
+		}
+		return ""
+	})
 	_, errs, code := k.run(t, "", "debug", "web", image, "--target=nobody", "-c", "none"+n)
 	if code == 0 || !strings.Contains(errs, `targetContainerName: Not found: "nobody"`) {
 		t.Errorf("%d %q", code, errs)

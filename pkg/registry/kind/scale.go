@@ -133,6 +133,7 @@ func (u *scaleUpdate[T]) UpdatedObject(ctx context.Context, old runtime.Object) 
 	}
 	if scale.UID != "" && scale.UID != obj.GetUID() {
 		return nil, apierrors.NewConflict(u.kind.GroupResource(), obj.GetName(),
+			//nolint:staticcheck // Kubernetes' words
 			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", scale.UID, obj.GetUID()))
 	}
 	if scale.ResourceVersion != "" {
