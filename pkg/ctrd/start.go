@@ -38,7 +38,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 	case e.attempt.State == pod.AttemptRunning:
 		return nil
 	case e.attempt.State == pod.AttemptExited && e.attempt.Exit.StartError != "":
-		return fmt.Errorf("start %s: %w", id, startError(e.attempt.Exit.StartError))
+		return startError(e.attempt.Exit.StartError)
 	case e.attempt.State == pod.AttemptExited:
 		return fmt.Errorf("start %s: %w", id, errEnded)
 	}
@@ -88,7 +88,7 @@ func (r *Runtime) startTask(ctx context.Context, e entry) error {
 	if _, err := r.failedStart(ctx, e, started); err != nil {
 		return err
 	}
-	return fmt.Errorf("start %s: %w", id, startError(started.Error()))
+	return startError(started.Error())
 }
 
 // Signal signals the attempt's init process; see pod.Runtime.

@@ -175,7 +175,7 @@ func TestWithSubPaths(t *testing.T) {
 	env := []pod.EnvVar{{Name: "N", Value: "n1"}, {Name: "UP", Value: ".."}, {Name: "ROOT", Value: "/etc"}}
 	for expr, want := range map[string]string{
 		"logs/$(N)": "logs/n1", "$$(N)": "$(N)",
-		"x/$(NO)":       `!missing value for: ["NO"]`,
+		"x/$(NO)":       `!missing value for NO`,
 		"$(ROOT)/x":     "!error SubPath `/etc/x` must not be an absolute path",
 		"x/$(UP)/$(UP)": "!unable to provision SubPath `x/../..`: must not contain '..'",
 	} {

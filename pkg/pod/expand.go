@@ -94,7 +94,7 @@ func WithSubPaths(p *corev1.Pod, container string, env []EnvVar) (*corev1.Pod, e
 		sub, unknown := expand(m.SubPathExpr, vars)
 		switch {
 		case len(unknown) > 0:
-			return nil, configErrorf("missing value for: %q", unknown)
+			return nil, configErrorf("missing value for %s", strings.Join(unknown, ", "))
 		case path.IsAbs(sub):
 			return nil, configErrorf("error SubPath `%s` must not be an absolute path", sub)
 		case slices.Contains(strings.Split(sub, "/"), ".."):

@@ -53,7 +53,7 @@ func SecurityFor(p *corev1.Pod, c *corev1.Container) Security {
 		ReadOnlyRoot:       isTrue(cs.ReadOnlyRootFilesystem),
 	}
 	if ps.FSGroup != nil && !slices.Contains(s.SupplementalGroups, *ps.FSGroup) {
-		s.SupplementalGroups = append(s.SupplementalGroups, *ps.FSGroup)
+		s.SupplementalGroups = append([]int64{*ps.FSGroup}, s.SupplementalGroups...)
 	}
 	if cs.Capabilities != nil {
 		s.AddCapabilities = capabilityNames(cs.Capabilities.Add)

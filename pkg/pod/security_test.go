@@ -26,7 +26,7 @@ func TestSecurityFor(t *testing.T) {
 				SupplementalGroups: []int64{4}, SupplementalGroupsPolicy: ptr.To(corev1.SupplementalGroupsPolicyStrict), SeccompProfile: local,
 			},
 			want: pod.Security{
-				RunAsUser: ptr.To[int64](1), RunAsGroup: ptr.To[int64](2), RunAsNonRoot: true, SupplementalGroups: []int64{4, 3},
+				RunAsUser: ptr.To[int64](1), RunAsGroup: ptr.To[int64](2), RunAsNonRoot: true, SupplementalGroups: []int64{3, 4},
 				StrictGroups: true, SeccompProfile: "a.json",
 			},
 		},
