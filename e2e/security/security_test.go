@@ -64,7 +64,7 @@ func TestUsersAndGroups(t *testing.T) {
 	says(t, c, "container", pod("container", "runAsUser: 1000, runAsNonRoot: true", "runAsUser: 1001", ids, ""), "ids 1001 0 0")
 	says(t, c, "group", pod("group", "", "runAsGroup: 7", ids, ""), "ids 0 7 7")
 	says(t, c, "strict", pod("strict", "supplementalGroupsPolicy: Strict, supplementalGroups: [9]", "", ids, ""), "ids 0 0 0 9")
-	if got := c.Get(t, "pod", "pod", "{.status.containerStatuses[0].user.linux}"); got != `{"gid":3000,"supplementalGroups":[3000,4000,5000,2000],"uid":1000}` {
+	if got := c.Get(t, "pod", "pod", "{.status.containerStatuses[0].user.linux}"); got != `{"gid":3000,"supplementalGroups":[3000,2000,4000,5000],"uid":1000}` {
 		t.Errorf("status: %s", got)
 	}
 	for name, tc := range map[string][2]string{
