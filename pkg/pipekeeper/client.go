@@ -56,10 +56,17 @@ func (c *Client) Drop(ctx context.Context, path string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.kept, path)
-	if c.conn == nil && c.connect(ctx) != nil {
-		return nil
+	var err error
+	for range tries {
+		if c.conn == nil && c.connect(ctx) != nil {
+			return nil // what it had open went with it
+		}
+		if err = c.exchange(ctx, wordDrop+path); err == nil || errors.Is(err, ErrKeeper) || ctx.Err() != nil {
+			return err
+		}
+		c.hangUp()
 	}
-	return c.exchange(ctx, wordDrop+path)
+	return err
 }
 
 // Close ends the connection; the keeper stays.
@@ -89,14 +96,27 @@ func (c *Client) Quit(ctx context.Context) error {
 	return nil
 }
 
+// tries bounds how many keepers one request may meet: the one it was connected
+// to, one that is dying but still accepted the connection, and a new one.
+const tries = 3
+
 // ask sends a request, to a new keeper where the present one does not answer.
 func (c *Client) ask(ctx context.Context, request string) error {
-	if c.conn != nil {
-		err := c.exchange(ctx, request)
-		if err == nil || errors.Is(err, ErrKeeper) {
+	var err error
+	for range tries {
+		if err = c.try(ctx, request); err == nil || errors.Is(err, ErrKeeper) || ctx.Err() != nil {
 			return err
 		}
 		c.hangUp()
+	}
+	return err
+}
+
+// try sends a request over the connection there is, or over a new one after
+// every pipe that is still to be kept.
+func (c *Client) try(ctx context.Context, request string) error {
+	if c.conn != nil {
+		return c.exchange(ctx, request)
 	}
 	if c.connect(ctx) != nil {
 		if err := c.start(ctx); err != nil {

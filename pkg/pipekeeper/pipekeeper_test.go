@@ -125,6 +125,33 @@ func TestAKilledKeeperIsReplaced(t *testing.T) {
 	}
 }
 
+// A process that is being killed may still take a connection and then reset it.
+func TestADyingKeeperIsPassedOver(t *testing.T) {
+	for name, ask := range map[string]func(*Client, string) error{
+		"keep": func(c *Client, p string) error { return c.Keep(t.Context(), p) },
+		"drop": func(c *Client, p string) error { return c.Drop(t.Context(), p) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := dir(t)
+			l, err := net.Listen("unix", filepath.Join(d, "s"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted := make(chan error, 1)
+			go func() {
+				conn, err := l.Accept()
+				accepted <- errors.Join(err, l.Close(), conn.Close())
+			}()
+			if err := ask(newClient(t, d), pipe(t, d, "p")); err != nil {
+				t.Error(err)
+			}
+			if err := <-accepted; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func peer(t *testing.T, conn net.Conn) int {
 	t.Helper()
 	raw, err := conn.(*net.UnixConn).SyscallConn()
