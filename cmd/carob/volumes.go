@@ -13,6 +13,7 @@ import (
 
 	"github.com/carob-project/carob/pkg/agent"
 	"github.com/carob-project/carob/pkg/config"
+	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/volume"
 )
 
@@ -20,7 +21,8 @@ import (
 // nil where they are only removed.
 func newVolumes(c config.Config, client kubernetes.Interface, allocatable func() corev1.ResourceList, log *zap.Logger) (*volume.Manager, error) {
 	return volume.New(volume.Options{
-		PodsDir: c.PodsDir(), Objects: objects{client}, Tokens: tokens{client}, Allocatable: allocatable, Log: log.Named("volume"),
+		PodsDir: c.PodsDir(), Objects: objects{client}, Tokens: tokens{client}, Allocatable: allocatable,
+		ClusterDomain: pod.ClusterDomain, Log: log.Named("volume"),
 	})
 }
 

@@ -177,7 +177,6 @@ spec:
   automountServiceAccountToken: false
   hostUsers: true
   shareProcessNamespace: false
-  setHostnameAsFQDN: false
   priority: 0
   preemptionPolicy: PreemptLowerPriority
   containers:

@@ -271,6 +271,7 @@ func deadline(t *testing.T, a applied) {
 
 func names(t *testing.T, a applied) {
 	out := a.logs(t, "names", "main", "teller\n", "10.1.2.3\tbank\tbank.example\n", "nameserver 192.0.2.53\n", "search carob.example\n", "options ndots:2\n")
+	a.logs(t, "full-name", "main", "till.desk.default.svc.cluster.local\n")
 	if strings.Count(out, "nameserver") != 1 {
 		t.Errorf("more than one name server:\n%s", out)
 	}

@@ -94,8 +94,8 @@ func podSpecRules() []Rule {
 		[]Rule{
 			honoured("spec.dnsPolicy", "there is no cluster DNS yet: ClusterFirst resolves as Default does"),
 			honoured("spec.enableServiceLinks", "there are no Services yet: both values add the variables of the API alone"),
-			only("spec.setHostnameAsFQDN", "the hostname stays the short name", "false"),
-			refused("spec.hostnameOverride", "use hostname"),
+			honoured("spec.setHostnameAsFQDN", "a full name of more than 64 characters keeps the pod from starting, as in Kubernetes"),
+			honoured("spec.hostnameOverride", "cut to 63 characters, as in Kubernetes"),
 			only("spec.os.name", "carob runs Linux containers", "linux"),
 			honoured("spec.runtimeClassName", "a handler of the node's configuration"),
 			honoured("spec.imagePullSecrets[].name", "of the types kubernetes.io/dockerconfigjson and dockercfg"),

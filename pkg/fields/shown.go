@@ -25,6 +25,7 @@ const (
 	testInside    = "e2e/inside.TestInside"
 	testLife      = "e2e/life.TestLifeCycle"
 	testManifests = "e2e/manifests.TestManifests"
+	testMounts    = "e2e/mounts.TestMounts"
 	testNode      = "e2e/security.TestNamespacesOfTheNode"
 	testPods      = "e2e/pods.TestContainersOfAPodShareTheNetwork"
 	testPrivilege = "e2e/security.TestPrivileges"

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
 
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/pod/podtest"
@@ -210,6 +211,10 @@ func TestHostname(t *testing.T) {
 	if got := pod.Hostname(p); got != strings.Repeat("n", 62) {
 		t.Errorf("hostname %q", got)
 	}
+	p.Spec.SetHostnameAsFQDN = ptr.To(true)
+	if got, err := pod.KernelHostname(p); err != nil || got != strings.Repeat("n", 62) {
+		t.Errorf("without a subdomain: %q, %v", got, err)
+	}
 	p.Spec.Hostname = "web"
 	if got := pod.FQDN(p, "cluster.local"); got != "" {
 		t.Errorf("FQDN %q", got)
@@ -217,5 +222,26 @@ func TestHostname(t *testing.T) {
 	p.Spec.Subdomain = "site"
 	if got := pod.FQDN(p, "cluster.local"); pod.Hostname(p) != "web" || got != "web.site.ns.svc.cluster.local" {
 		t.Errorf("FQDN %q", got)
+	}
+	if got, err := pod.KernelHostname(p); err != nil || got != "web.site.ns.svc.cluster.local" || pod.HostnameOn(p, "node") != got {
+		t.Errorf("%q, %v", got, err)
+	}
+	p.Spec.Subdomain = strings.Repeat("s", 39)
+	if got, err := pod.KernelHostname(p); err != nil || len(got) != 64 {
+		t.Errorf("%q, %v", got, err)
+	}
+	p.Spec.Subdomain += "s"
+	_, err := pod.KernelHostname(p)
+	if want := "failed to construct FQDN from pod hostname and cluster domain, FQDN web." + p.Spec.Subdomain +
+		".ns.svc.cluster.local is too long (64 characters is the max, 65 characters requested)"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	p.Spec.HostNetwork = true
+	if got := pod.HostnameOn(p, "node"); got != "node" {
+		t.Errorf("in the node's network: %q", got)
+	}
+	p.Spec.HostNetwork, p.Spec.SetHostnameAsFQDN, p.Spec.HostnameOverride = false, nil, ptr.To("build.example.com")
+	if got, err := pod.KernelHostname(p); err != nil || got != "build.example.com" || pod.FQDN(p, "cluster.local") != "" {
+		t.Errorf("overridden: %q, %v", got, err)
 	}
 }

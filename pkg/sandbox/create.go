@@ -38,7 +38,9 @@ func (m *Manager) Create(ctx context.Context, p *corev1.Pod) (*pod.Sandbox, erro
 		}
 	}
 	begin := time.Now()
-	r = m.plan(p)
+	if r, err = m.plan(p); err != nil {
+		return nil, err
+	}
 	if err := m.make(ctx, r, p); err != nil {
 		undo, cancel := undoContext(ctx)
 		defer cancel()
@@ -52,17 +54,21 @@ func (m *Manager) Create(ctx context.Context, p *corev1.Pod) (*pod.Sandbox, erro
 }
 
 // plan is the record of a sandbox of which nothing is made yet.
-func (m *Manager) plan(p *corev1.Pod) *record {
+func (m *Manager) plan(p *corev1.Pod) (*record, error) {
+	name, err := m.opts.Hostname(p)
+	if err != nil && !p.Spec.HostNetwork {
+		return nil, err
+	}
 	return &record{
 		UID: p.UID, Namespace: p.Namespace, Name: p.Name,
 		BootID:    m.opts.BootID,
 		CreatedAt: m.opts.Now(),
 		State:     stateMaking,
-		Hostname:  m.opts.Hostname(p),
+		Hostname:  name,
 		Cgroup:    cgroup.PodName(cgroup.QoS(m.opts.QOS(p)), string(p.UID)),
 
 		HostNetwork: p.Spec.HostNetwork, HostIPC: p.Spec.HostIPC,
-	}
+	}, nil
 }
 
 // make carries a planned record out.

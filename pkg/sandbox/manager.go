@@ -50,7 +50,7 @@ type Options struct {
 	Cgroups Cgroups
 	// Hostname is what a pod sees as its host's name; Resources and QOS are
 	// for its cgroup. They default to the functions of package pod.
-	Hostname  func(*corev1.Pod) string
+	Hostname  func(*corev1.Pod) (string, error)
 	Resources func(*corev1.Pod) pod.Resources
 	QOS       func(*corev1.Pod) corev1.PodQOSClass
 	// NodeIPs are the addresses of pods in the node's network.
@@ -83,7 +83,7 @@ func New(opts Options) (*Manager, error) {
 		return nil, fmt.Errorf("sandbox directory %q is not absolute", opts.Dir)
 	}
 	if opts.Hostname == nil {
-		opts.Hostname = pod.Hostname
+		opts.Hostname = pod.KernelHostname
 	}
 	if opts.Resources == nil {
 		opts.Resources = pod.PodResources

@@ -98,7 +98,7 @@ func (r *rig) restart(t *testing.T, boot string) {
 	t.Helper()
 	m, err := New(Options{
 		Dir: filepath.Join(r.run, "sandboxes"), Network: r.net, Cgroups: r.cgroups,
-		Hostname: func(p *corev1.Pod) string { return p.Name }, BootID: boot,
+		Hostname: func(p *corev1.Pod) (string, error) { return p.Name, nil }, BootID: boot,
 	})
 	if err != nil {
 		t.Fatal(err)

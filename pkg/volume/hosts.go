@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/carob-project/carob/pkg/pod"
 )
 
 const (
@@ -35,13 +37,9 @@ func hostsText(p *corev1.Pod, ips []string, domain string) string {
 	var b strings.Builder
 	b.WriteString(hostsHeader)
 	b.WriteString(hostsLocal)
-	name := hostname(p)
-	if p.Spec.Subdomain != "" {
-		full := []string{name, p.Spec.Subdomain, p.Namespace, "svc"}
-		if domain != "" {
-			full = append(full, domain)
-		}
-		name = strings.Join(full, ".") + "\t" + name
+	name := pod.Hostname(p)
+	if full := pod.FQDN(p, domain); full != "" {
+		name = full + "\t" + name
 	}
 	for _, ip := range ips {
 		b.WriteString(ip + "\t" + name + "\n")
@@ -57,17 +55,4 @@ func writeAliases(b *strings.Builder, aliases []corev1.HostAlias) {
 	for _, a := range aliases {
 		b.WriteString(a.IP + "\t" + strings.Join(a.Hostnames, "\t") + "\n")
 	}
-}
-
-// hostname returns the pod's host name: spec.hostname, or the pod's name, cut to
-// what a host name may be.
-func hostname(p *corev1.Pod) string {
-	name := p.Spec.Hostname
-	if name == "" {
-		name = p.Name
-	}
-	if len(name) > 63 {
-		name = strings.TrimRight(name[:63], "-.")
-	}
-	return name
 }

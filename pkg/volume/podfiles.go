@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"go.uber.org/zap"
+
+	"github.com/carob-project/carob/pkg/pod"
 )
 
 // prepareFiles makes the files that every container of the pod mounts.
@@ -31,13 +33,11 @@ func (m *Manager) prepareFiles(p *corev1.Pod, l layout) error {
 	if err := writeInPlace(l.resolvConf(), r.text()); err != nil {
 		return err
 	}
-	name := hostname(p)
-	if p.Spec.HostNetwork {
-		if name, err = os.Hostname(); err != nil {
-			return err
-		}
+	node, err := os.Hostname()
+	if err != nil && p.Spec.HostNetwork {
+		return err
 	}
-	if err := writeInPlace(l.hostname(), name+"\n"); err != nil {
+	if err := writeInPlace(l.hostname(), pod.HostnameOn(p, node)+"\n"); err != nil {
 		return err
 	}
 	// What may change in a hosts file are the IPs, which come from SetIPs.

@@ -47,6 +47,8 @@ func TestHostsText(t *testing.T) {
 		{"own name", func(s *corev1.PodSpec) { s.Hostname = "front" }, []string{"10.0.0.5"}, local + "10.0.0.5\tfront\n"},
 		{"subdomain", func(s *corev1.PodSpec) { s.Subdomain = "sub" }, []string{"10.0.0.5"},
 			local + "10.0.0.5\tweb.sub.shop.svc.cluster.local\tweb\n"},
+		{"overridden", func(s *corev1.PodSpec) { s.Subdomain, s.HostnameOverride = "sub", ptr("a.b") }, []string{"10.0.0.5"},
+			local + "10.0.0.5\ta.b\n"},
 		{"aliases", func(s *corev1.PodSpec) {
 			s.HostAliases = []corev1.HostAlias{{IP: "1.2.3.4", Hostnames: []string{"a", "b.c"}}, {IP: "::9", Hostnames: []string{"d"}}}
 		}, []string{"10.0.0.5"}, local + "10.0.0.5\tweb\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb.c\n::9\td\n"},
@@ -58,11 +60,6 @@ func TestHostsText(t *testing.T) {
 				t.Error(d)
 			}
 		})
-	}
-	p := testPod()
-	p.Name = strings.Repeat("a", 62) + "-bcd"
-	if got := hostname(p); got != strings.Repeat("a", 62) {
-		t.Errorf("long name became %q", got)
 	}
 }
 

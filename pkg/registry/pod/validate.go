@@ -95,6 +95,7 @@ func validateNames(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	if s.Hostname != "" {
 		errs = append(errs, invalid(path.Child("hostname"), s.Hostname, validation.IsDNS1123Label(s.Hostname))...)
 	}
+	errs = append(errs, validateHostnameOverride(s, path.Child("hostnameOverride"))...)
 	if s.ServiceAccountName != "" {
 		errs = append(errs, invalid(path.Child("serviceAccountName"), s.ServiceAccountName,
 			apivalidation.ValidateServiceAccountName(s.ServiceAccountName, false))...)
@@ -112,6 +113,28 @@ func validateNames(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	}
 	return errs
 }
+
+// validateHostnameOverride: whoever names the host as a whole cannot let the
+// node or the subdomain do so too.
+func validateHostnameOverride(s *corev1.PodSpec, at *field.Path) field.ErrorList {
+	if s.HostnameOverride == nil {
+		return nil
+	}
+	var errs field.ErrorList
+	if s.SetHostnameAsFQDN != nil && *s.SetHostnameAsFQDN {
+		errs = append(errs, field.Forbidden(at, "may not be specified when setHostnameAsFQDN is true"))
+	}
+	if s.HostNetwork {
+		errs = append(errs, field.Forbidden(at, "may not be specified when hostNetwork is true"))
+	}
+	if len(*s.HostnameOverride) > maxHostnameOverride {
+		errs = append(errs, field.TooLong(at, "", maxHostnameOverride))
+	}
+	return append(errs, invalid(at, *s.HostnameOverride, validation.IsDNS1123Subdomain(*s.HostnameOverride))...)
+}
+
+// maxHostnameOverride is the length of the kernel's field.
+const maxHostnameOverride = 64
 
 func validateNodeName(name string, path *field.Path) field.ErrorList {
 	return invalid(path, name, apivalidation.NameIsDNSSubdomain(name, false))
