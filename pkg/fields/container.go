@@ -119,7 +119,8 @@ func sharedSecurityRules(p string) []Rule {
 		honoured(p+"runAsNonRoot", ""),
 		honoured(p+"seccompProfile.type", "without it RuntimeDefault holds; privileged containers have none"),
 		honoured(p+"seccompProfile.localhostProfile", "relative to <data-dir>/seccomp"),
-		only(p+"appArmorProfile.type", "no AppArmor profiles are loaded; leave it out", "Unconfined"),
+		only(p+"appArmorProfile.type", "no AppArmor profiles are loaded; leave it out", "Unconfined").
+			later("RuntimeDefault", "Localhost"),
 		refused(p+"appArmorProfile.localhostProfile", "no AppArmor profiles are loaded; leave it out"),
 		refusedUnlessEmpty(p+"seLinuxOptions", "SELinux labels are not set; leave it out"),
 		refusedUnlessEmpty(p+"windowsOptions", "carob runs Linux containers"),

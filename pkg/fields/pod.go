@@ -96,7 +96,7 @@ func podSpecRules() []Rule {
 			honoured("spec.enableServiceLinks", "there are no Services yet: both values add the variables of the API alone"),
 			honoured("spec.setHostnameAsFQDN", "a full name of more than 64 characters keeps the pod from starting, as in Kubernetes"),
 			honoured("spec.hostnameOverride", "cut to 63 characters, as in Kubernetes"),
-			only("spec.os.name", "carob runs Linux containers", "linux"),
+			only("spec.os.name", "carob runs Linux containers", "linux").later("windows"),
 			honoured("spec.runtimeClassName", "a handler of the node's configuration"),
 			honoured("spec.imagePullSecrets[].name", "of the types kubernetes.io/dockerconfigjson and dockercfg"),
 			honoured("spec.readinessGates[].conditionType", ""),

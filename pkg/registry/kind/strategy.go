@@ -18,6 +18,7 @@ import (
 
 // strategy is what the library asks at each write to one endpoint of a kind.
 type strategy[T Object] struct {
+	SaidOnce
 	names.NameGenerator
 	kind  Kind[T]
 	rules Rules[T]
@@ -80,9 +81,9 @@ func (s strategy[T]) Validate(ctx context.Context, obj runtime.Object) field.Err
 }
 
 func (s strategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
-	var errs field.ErrorList
+	errs := ValidateFinalizers(obj.(T).GetFinalizers(), field.NewPath("metadata", "finalizers"))
 	if s.rules.ValidateUpdate != nil {
-		errs = s.rules.ValidateUpdate(ctx, obj.(T), old.(T))
+		errs = append(errs, s.rules.ValidateUpdate(ctx, obj.(T), old.(T))...)
 	}
 	return errs
 }
@@ -96,7 +97,8 @@ func (s strategy[T]) metadata(obj runtime.Object) field.ErrorList {
 	if valid == nil {
 		valid = validation.NameIsDNSSubdomain
 	}
-	return validation.ValidateObjectMetaAccessor(m, s.kind.Namespaced, valid, field.NewPath("metadata"))
+	return append(validation.ValidateObjectMetaAccessor(m, s.kind.Namespaced, valid, field.NewPath("metadata")),
+		ValidateFinalizers(m.GetFinalizers(), field.NewPath("metadata", "finalizers"))...)
 }
 
 func (s strategy[T]) WarningsOnCreate(_ context.Context, obj runtime.Object) []string {

@@ -70,12 +70,12 @@ func validateNodeAffinityUpdate(s, old *corev1.PodSpec, path *field.Path) field.
 	now := requiredTerms(s)
 	at := path.Child("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
 	if len(now) != len(was) {
-		return field.ErrorList{field.Invalid(at, now, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")}
+		return field.ErrorList{field.Invalid(at, goNames{now}, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")}
 	}
 	var errs field.ErrorList
 	for i := range was {
 		if !narrows(&now[i], &was[i]) {
-			errs = append(errs, field.Invalid(at.Index(i), now[i], "only additions are allowed (no mutations or deletions)"))
+			errs = append(errs, field.Invalid(at.Index(i), goNames{now[i]}, "only additions are allowed (no mutations or deletions)"))
 		}
 	}
 	return errs

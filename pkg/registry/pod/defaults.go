@@ -1,8 +1,7 @@
 package pod
 
 import (
-	"strings"
-
+	"github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -54,6 +53,9 @@ func SetTemplateDefaults(s *corev1.PodSpec) {
 	setDefault(&s.DNSPolicy, corev1.DNSClusterFirst)
 	setDefault(&s.SchedulerName, corev1.DefaultSchedulerName)
 	setPointer(&s.TerminationGracePeriodSeconds, int64(corev1.DefaultTerminationGracePeriodSeconds))
+	if *s.TerminationGracePeriodSeconds < 0 {
+		s.TerminationGracePeriodSeconds = ptr.To[int64](1)
+	}
 	setPointer(&s.SecurityContext, corev1.PodSecurityContext{})
 	for i := range s.InitContainers {
 		defaultContainer(&s.InitContainers[i])
@@ -169,14 +171,14 @@ func roundUp(list corev1.ResourceList) {
 	}
 }
 
-// pullPolicyFor returns Always for the tag latest, written or meant.
+// pullPolicyFor returns Always for the tag latest, written or meant. What is no
+// name of an image has no tag.
 func pullPolicyFor(image string) corev1.PullPolicy {
-	name, digest, _ := strings.Cut(image, "@")
-	tag := ""
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		tag = name[i+1:]
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return corev1.PullIfNotPresent
 	}
-	if tag == "latest" || (tag == "" && digest == "" && name != "") {
+	if tagged, ok := reference.TagNameOnly(named).(reference.Tagged); ok && tagged.Tag() == "latest" {
 		return corev1.PullAlways
 	}
 	return corev1.PullIfNotPresent

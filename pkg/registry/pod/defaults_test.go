@@ -73,13 +73,13 @@ volumes:
 
 func TestPullPolicy(t *testing.T) {
 	for image, want := range map[string]corev1.PullPolicy{
-		"nginx":                        corev1.PullAlways,
-		"nginx:latest":                 corev1.PullAlways,
-		"nginx:latest@sha256:ab":       corev1.PullAlways,
-		"registry:5000/nginx":          corev1.PullAlways,
-		"registry:5000/nginx:1":        corev1.PullIfNotPresent,
-		"nginx:1.27":                   corev1.PullIfNotPresent,
-		"nginx@sha256:ab":              corev1.PullIfNotPresent,
+		"nginx":        corev1.PullAlways,
+		"nginx:latest": corev1.PullAlways,
+		"nginx:latest@sha256:abababababababababababababababababababababababababababababababab": corev1.PullAlways,
+		"registry:5000/nginx":   corev1.PullAlways,
+		"registry:5000/nginx:1": corev1.PullIfNotPresent,
+		"nginx:1.27":            corev1.PullIfNotPresent,
+		"nginx@sha256:abababababababababababababababababababababababababababababababab": corev1.PullIfNotPresent,
 		"registry:5000/nginx@sha256:1": corev1.PullIfNotPresent,
 		"":                             corev1.PullIfNotPresent,
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -90,7 +91,7 @@ func (ephemeralStrategy) WarningsOnUpdate(context.Context, runtime.Object, runti
 func ValidateEphemeralUpdate(p, old *corev1.Pod) field.ErrorList {
 	at := field.NewPath("spec", "ephemeralContainers")
 	errs := Refuse(&corev1.PodSpec{EphemeralContainers: p.Spec.EphemeralContainers}, field.NewPath("spec"))
-	errs = append(errs, validateSpec(&p.Spec, field.NewPath("spec"))...)
+	errs = append(errs, validatePodSpec(&p.Spec, field.NewPath("spec"))...)
 	for i := range old.Spec.EphemeralContainers {
 		was := &old.Spec.EphemeralContainers[i]
 		is := slices.IndexFunc(p.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == was.Name })
@@ -99,7 +100,7 @@ func ValidateEphemeralUpdate(p, old *corev1.Pod) field.ErrorList {
 			errs = append(errs, field.Forbidden(at, fmt.Sprintf("existing ephemeral containers %q may not be removed\n", was.Name)))
 		case !apiequality.Semantic.DeepEqual(*was, p.Spec.EphemeralContainers[is]):
 			errs = append(errs, field.Forbidden(at, fmt.Sprintf("existing ephemeral containers %q may not be changed\n%v",
-				was.Name, diff.Diff(*was, p.Spec.EphemeralContainers[is]))))
+				was.Name, diff.Diff(goNames{*was}, goNames{p.Spec.EphemeralContainers[is]}))))
 		}
 	}
 	return errs
@@ -117,8 +118,14 @@ func validateEphemeral(s *corev1.PodSpec, volumes sets.Set[string], path *field.
 	for i := range s.EphemeralContainers {
 		e, at := &s.EphemeralContainers[i], path.Index(i)
 		c := corev1.Container(e.EphemeralContainerCommon)
-		errs = append(errs, validateName(at.Child("name"), c.Name, names)...)
 		errs = append(errs, validateContainer(&c, volumes, at)...)
+		if strings.TrimSpace(c.Image) != c.Image {
+			errs = append(errs, field.Invalid(at.Child("image"), c.Image, "must not have leading or trailing whitespace"))
+		}
+		if names.Has(c.Name) {
+			errs = append(errs, field.Duplicate(at.Child("name"), c.Name))
+		}
+		names.Insert(c.Name)
 		if t := e.TargetContainerName; t != "" && !targets.Has(t) {
 			errs = append(errs, field.NotFound(at.Child("targetContainerName"), t))
 		}

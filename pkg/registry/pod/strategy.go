@@ -13,6 +13,8 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage/names"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/carob-project/carob/pkg/registry/kind"
 )
 
 var (
@@ -41,6 +43,7 @@ func (typer) Recognizes(gvk schema.GroupVersionKind) bool {
 // strategy is how pods are created, updated and deleted through the API.
 type strategy struct {
 	typer
+	kind.SaidOnce
 	names.NameGenerator
 }
 
@@ -63,10 +66,10 @@ func (strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 	defaultPodLevel(&p.Spec)
 	p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: QOSClass(&p.Spec)}
 	if len(p.Spec.SchedulingGates) > 0 {
-		setCondition(p, corev1.PodCondition{
+		p.Status.Conditions = []corev1.PodCondition{{
 			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated,
 			Message: "Scheduling is blocked due to non-empty scheduling gates",
-		})
+		}}
 	}
 	admit(&p.Spec)
 	mergeLabelKeys(p)
@@ -95,11 +98,10 @@ func (strategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field
 	return ValidateUpdate(obj.(*corev1.Pod), old.(*corev1.Pod))
 }
 
-func (strategy) WarningsOnUpdate(_ context.Context, obj, old runtime.Object) []string {
-	if obj.(*corev1.Pod).Generation == old.(*corev1.Pod).Generation {
-		return nil
-	}
-	return warnings(obj.(*corev1.Pod))
+// WarningsOnUpdate are none, as in Kubernetes: hardly ever does a person update
+// a pod.
+func (strategy) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
+	return nil
 }
 
 func (strategy) DefaultGarbageCollectionPolicy(context.Context) rest.GarbageCollectionPolicy {
@@ -160,12 +162,21 @@ func (statusStrategy) PrepareForUpdate(_ context.Context, obj, old runtime.Objec
 	syncIPs(&p.Status)
 }
 
-func (statusStrategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
-	return ValidateStatusUpdate(obj.(*corev1.Pod), old.(*corev1.Pod))
+// WarningsOnUpdate are about addresses that not all programs read alike.
+func (statusStrategy) WarningsOnUpdate(_ context.Context, obj, _ runtime.Object) []string {
+	p, at := obj.(*corev1.Pod), field.NewPath("status")
+	var out []string
+	for i, ip := range podIPs(p) {
+		out = append(out, addressWarning(at.Child("podIPs").Index(i).Child("ip"), ip)...)
+	}
+	for i, ip := range hostIPs(p) {
+		out = append(out, addressWarning(at.Child("hostIPs").Index(i).Child("ip"), ip)...)
+	}
+	return out
 }
 
-func (statusStrategy) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
-	return nil
+func (statusStrategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
+	return ValidateStatusUpdate(obj.(*corev1.Pod), old.(*corev1.Pod))
 }
 
 // syncIPs keeps the single IP and the first of the list equal; the single

@@ -69,7 +69,7 @@ func TestUpdates(t *testing.T) {
 					TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(80)},
 				}}
 			}, bumps: true,
-			want: "livenessProbe",
+			want: "LivenessProbe",
 		},
 		"node": {
 			change: func(p *corev1.Pod) { p.Spec.NodeName = "n" }, bumps: true,
@@ -80,7 +80,10 @@ func TestUpdates(t *testing.T) {
 			want: "spec: Forbidden: pod updates may not change fields other than",
 		},
 		"another container": {
-			change: func(p *corev1.Pod) { p.Spec.Containers = append(p.Spec.Containers, p.Spec.Containers[0]) }, bumps: true,
+			change: func(p *corev1.Pod) {
+				p.Spec.Containers = append(p.Spec.Containers, p.Spec.Containers[0])
+				p.Spec.Containers[1].Name = "another"
+			}, bumps: true,
 			want: "spec.containers: Forbidden: pod updates may not add or remove containers",
 		},
 	} {
@@ -256,7 +259,7 @@ func TestEndedContainersStayEnded(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	p := stored(t, `
-metadata: {name: web.one, annotations: {seccomp.security.alpha.kubernetes.io/pod: x}}
+metadata: {name: web.one, annotations: {seccomp.security.alpha.kubernetes.io/pod: unconfined}}
 spec:
   nodeSelector: {beta.kubernetes.io/os: linux}
   hostAliases: [{ip: 10.0.0.1}, {ip: 10.0.0.1}]

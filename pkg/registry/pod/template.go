@@ -16,12 +16,15 @@ func ValidateTemplate(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorLi
 	spec := path.Child("spec")
 	errs := metavalidation.ValidateLabels(t.Labels, path.Child("labels"))
 	errs = append(errs, apivalidation.ValidateAnnotations(t.Annotations, path.Child("annotations"))...)
+	errs = append(errs, validateAnnotations(t.Annotations, &t.Spec, path.Child("annotations"))...)
 	errs = append(errs, fields.Pod().RefuseAt("spec", &t.Spec, spec)...)
-	if len(t.Spec.EphemeralContainers) > 0 {
-		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "ephemeral containers not allowed in pod template"))
-	}
 	// What only a pod has as defaults is not asked of a template.
 	p := &corev1.Pod{ObjectMeta: *t.ObjectMeta.DeepCopy(), Spec: *t.Spec.DeepCopy()}
 	SetDefaults(p)
-	return append(errs, validateSpec(&p.Spec, spec)...)
+	errs = append(errs, validateSpec(&p.Spec, spec)...)
+	errs = append(errs, validateOldSeccomp(t.Annotations, &t.Spec, spec)...)
+	if len(t.Spec.EphemeralContainers) > 0 {
+		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "ephemeral containers not allowed in pod template"))
+	}
+	return errs
 }

@@ -8,28 +8,41 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/carob-project/carob/pkg/fields"
+	"github.com/carob-project/carob/pkg/registry/kind"
 )
 
-// ValidateCreate returns everything that is wrong with a new pod, at once. It
-// expects defaults to be in place.
+// ValidateCreate returns everything that is wrong with a new pod, at once and in
+// the order of Kubernetes. It expects defaults to be in place.
 func ValidateCreate(p *corev1.Pod) field.ErrorList {
-	errs := apivalidation.ValidateObjectMeta(&p.ObjectMeta, true, apivalidation.NameIsDNSSubdomain,
-		field.NewPath("metadata"))
+	spec := field.NewPath("spec")
+	errs := apivalidation.ValidateObjectMeta(&p.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	errs = append(errs, kind.ValidateFinalizers(p.Finalizers, field.NewPath("metadata", "finalizers"))...)
 	errs = append(errs, validateInit(p, field.NewPath("metadata", "annotations"))...)
-	errs = append(errs, Refuse(&p.Spec, field.NewPath("spec"))...)
+	errs = append(errs, validateAnnotations(p.Annotations, &p.Spec, field.NewPath("metadata", "annotations"))...)
+	errs = append(errs, Refuse(&p.Spec, spec)...)
+	errs = append(errs, validatePodSpec(&p.Spec, spec)...)
 	if len(p.Spec.EphemeralContainers) > 0 {
-		errs = append(errs, field.Forbidden(field.NewPath("spec", "ephemeralContainers"), "cannot be set on create"))
+		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "cannot be set on create"))
 	}
 	if p.Spec.NodeName != "" && len(p.Spec.SchedulingGates) > 0 {
-		errs = append(errs, field.Forbidden(field.NewPath("spec", "nodeName"),
-			"cannot be set until all schedulingGates have been cleared"))
+		errs = append(errs, field.Forbidden(spec.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
-	return append(errs, validateSpec(&p.Spec, field.NewPath("spec"))...)
+	return append(errs, validateOldSeccomp(p.Annotations, &p.Spec, spec)...)
+}
+
+// validatePodSpec checks the spec of a pod, of which more is asked than of that
+// of a template.
+func validatePodSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
+	errs := validateSpec(s, path)
+	if g := s.TerminationGracePeriodSeconds; g != nil {
+		errs = append(errs, apivalidation.ValidateNonnegativeField(*g, path.Child("terminationGracePeriodSeconds"))...)
+	}
+	errs = append(errs, validateImages(s.Containers, path.Child("containers"))...)
+	return append(errs, validateImages(s.InitContainers, path.Child("initContainers"))...)
 }
 
 // validateInit checks the annotation that asks for an init.
@@ -50,68 +63,83 @@ func Refuse(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 
 // validateSpec checks the fields that are honoured.
 func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
-	volumes, errs := validateVolumes(s.Volumes, path.Child("volumes"))
+	var errs field.ErrorList
+	if s.TerminationGracePeriodSeconds == nil {
+		errs = append(errs, field.Required(path.Child("terminationGracePeriodSeconds"), ""))
+	}
+	volumes, bad := validateVolumes(s.Volumes, path.Child("volumes"))
+	errs = append(errs, bad...)
 	errs = append(errs, validateAllContainers(s, volumes, path)...)
-	errs = append(errs, validatePodLevel(s, path.Child("resources"))...)
 	errs = append(errs, validateEphemeral(s, volumes, path.Child("ephemeralContainers"))...)
+	errs = append(errs, validatePodLevel(s, path.Child("resources"))...)
+	if s.HostNetwork {
+		errs = append(errs, validateSamePorts(s.Containers, path.Child("containers"))...)
+	}
 	errs = append(errs, oneOf(path.Child("restartPolicy"), s.RestartPolicy,
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
-	errs = append(errs, validatePodSecurity(s.SecurityContext, path.Child("securityContext"))...)
+	errs = append(errs, oneOf(path.Child("dnsPolicy"), s.DNSPolicy, corev1.DNSClusterFirstWithHostNet,
+		corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)...)
+	errs = append(errs, metavalidation.ValidateLabels(s.NodeSelector, path.Child("nodeSelector"))...)
+	errs = append(errs, validatePodSecurity(s, path.Child("securityContext"))...)
 	if s.ShareProcessNamespace != nil && *s.ShareProcessNamespace && s.HostPID {
 		errs = append(errs, field.Invalid(path.Child("shareProcessNamespace"), true,
 			"ShareProcessNamespace and HostPID cannot both be enabled"))
 	}
-	errs = append(errs, validateTimes(s, path)...)
-	errs = append(errs, metavalidation.ValidateLabels(s.NodeSelector, path.Child("nodeSelector"))...)
-	if s.NodeName != "" {
-		errs = append(errs, validateNodeName(s.NodeName, path.Child("nodeName"))...)
-	}
-	errs = append(errs, ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, validateAffinity(s.Affinity, path.Child("affinity"))...)
+	errs = append(errs, validateDNS(s, path)...)
+	errs = append(errs, validateReadinessGates(s, path)...)
+	errs = append(errs, validateSchedulingGates(s, path)...)
 	errs = append(errs, validateSpread(s.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))...)
-	errs = append(errs, validateClasses(s, path)...)
+	errs = append(errs, validateHostnameOverride(s, path.Child("hostnameOverride"))...)
 	errs = append(errs, validateNames(s, path)...)
-	errs = append(errs, validateGates(s, path)...)
-	return append(errs, validateDNS(s, path)...)
+	errs = append(errs, ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)
+	errs = append(errs, validateAliases(s.HostAliases, path.Child("hostAliases"))...)
+	errs = append(errs, validateClasses(s, path)...)
+	return append(errs, validateOS(s.OS, path.Child("os"))...)
 }
 
-func validateTimes(s *corev1.PodSpec, path *field.Path) field.ErrorList {
+func validateNames(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	grace := path.Child("terminationGracePeriodSeconds")
-	if s.TerminationGracePeriodSeconds == nil {
-		errs = append(errs, field.Required(grace, ""))
-	} else {
-		errs = append(errs, apivalidation.ValidateNonnegativeField(*s.TerminationGracePeriodSeconds, grace)...)
+	if s.ServiceAccountName != "" {
+		errs = append(errs, invalid(path.Child("serviceAccountName"), s.ServiceAccountName,
+			apivalidation.ValidateServiceAccountName(s.ServiceAccountName, false))...)
+	}
+	if s.NodeName != "" {
+		errs = append(errs, validateNodeName(s.NodeName, path.Child("nodeName"))...)
 	}
 	if d := s.ActiveDeadlineSeconds; d != nil && (*d < 1 || *d > math.MaxInt32) {
 		errs = append(errs, field.Invalid(path.Child("activeDeadlineSeconds"), *d,
 			validation.InclusiveRangeError(1, math.MaxInt32)))
 	}
-	return errs
-}
-
-func validateNames(s *corev1.PodSpec, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
 	if s.Hostname != "" {
 		errs = append(errs, invalid(path.Child("hostname"), s.Hostname, validation.IsDNS1123Label(s.Hostname))...)
-	}
-	errs = append(errs, validateHostnameOverride(s, path.Child("hostnameOverride"))...)
-	if s.ServiceAccountName != "" {
-		errs = append(errs, invalid(path.Child("serviceAccountName"), s.ServiceAccountName,
-			apivalidation.ValidateServiceAccountName(s.ServiceAccountName, false))...)
 	}
 	if s.Subdomain != "" {
 		errs = append(errs, invalid(path.Child("subdomain"), s.Subdomain, validation.IsDNS1123Label(s.Subdomain))...)
 	}
-	aliases := path.Child("hostAliases")
-	for i, a := range s.HostAliases {
-		errs = append(errs, validateIP(aliases.Index(i).Child("ip"), a.IP)...)
+	return errs
+}
+
+func validateAliases(aliases []corev1.HostAlias, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, a := range aliases {
+		errs = append(errs, validateIP(path.Index(i).Child("ip"), a.IP)...)
 		for j, name := range a.Hostnames {
-			errs = append(errs, invalid(aliases.Index(i).Child("hostnames").Index(j), name,
-				validation.IsDNS1123Subdomain(name))...)
+			errs = append(errs, invalid(path.Index(i).Child("hostnames").Index(j), name, validation.IsDNS1123Subdomain(name))...)
 		}
 	}
 	return errs
+}
+
+// validateOS: that carob runs no Windows is in the table of the fields.
+func validateOS(os *corev1.PodOS, path *field.Path) field.ErrorList {
+	switch {
+	case os == nil:
+		return nil
+	case os.Name == "":
+		return field.ErrorList{field.Required(path.Child("name"), "")}
+	}
+	return oneOf(path, os.Name, corev1.Linux, corev1.Windows)
 }
 
 // validateHostnameOverride: whoever names the host as a whole cannot let the
@@ -140,10 +168,9 @@ func validateNodeName(name string, path *field.Path) field.ErrorList {
 	return invalid(path, name, apivalidation.NameIsDNSSubdomain(name, false))
 }
 
-// validateIP takes the forms that Kubernetes has always taken for this kind
-// of field, such as octets with leading zeros.
+// validateIP takes no octets with leading zeros, and no IPv4 in IPv6 clothes.
 func validateIP(path *field.Path, ip string) field.ErrorList {
-	return validation.IsValidIPForLegacyField(path, ip, false, nil)
+	return validation.IsValidIPForLegacyField(path, ip, true, nil)
 }
 
 // invalid makes an error of every message about one value.
@@ -161,25 +188,10 @@ func oneOf[T ~string](path *field.Path, value T, known ...T) field.ErrorList {
 	case value == "":
 		return field.ErrorList{field.Required(path, "")}
 	case !slices.Contains(known, value):
-		return field.ErrorList{field.NotSupported(path, value, slices.Sorted(slices.Values(known)))}
+		return field.ErrorList{field.NotSupported(path, value, known)}
 	default:
 		return nil
 	}
-}
-
-// validateName checks a required DNS label that is unique in its list.
-func validateName(path *field.Path, name string, seen sets.Set[string]) field.ErrorList {
-	if name == "" {
-		return field.ErrorList{field.Required(path, "")}
-	}
-	if errs := invalid(path, name, validation.IsDNS1123Label(name)); len(errs) > 0 {
-		return errs
-	}
-	if seen.Has(name) {
-		return field.ErrorList{field.Duplicate(path, name)}
-	}
-	seen.Insert(name)
-	return nil
 }
 
 // validateQuantity wants an amount that is not negative.

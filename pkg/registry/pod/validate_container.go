@@ -26,38 +26,72 @@ func validateAllContainers(s *corev1.PodSpec, volumes sets.Set[string], path *fi
 	}{{"containers", s.Containers}, {"initContainers", s.InitContainers}}
 	for _, list := range lists {
 		hostPorts := sets.New[string]()
+		var conflicts field.ErrorList
 		for i := range list.containers {
 			c, at := &list.containers[i], path.Child(list.name).Index(i)
-			errs = append(errs, validateName(at.Child("name"), c.Name, names)...)
 			errs = append(errs, validateContainer(c, volumes, at)...)
-			errs = append(errs, validateLife(c, s, list.name == "initContainers", at)...)
-			errs = append(errs, validateHostPorts(c.Ports, hostPorts, at.Child("ports"))...)
-			if s.HostNetwork {
-				errs = append(errs, validateSamePorts(c.Ports, at.Child("ports"))...)
+			errs = append(errs, validateUse(c, s, names, list.name == "initContainers", at)...)
+			if list.name == "initContainers" {
+				hostPorts.Clear()
 			}
+			conflicts = append(conflicts, validateHostPorts(c.Ports, hostPorts, at.Child("ports"))...)
 		}
+		errs = append(errs, conflicts...)
+	}
+	return errs
+}
+
+// validateUse checks what depends on the list that a container is in.
+func validateUse(c *corev1.Container, s *corev1.PodSpec, names sets.Set[string], init bool, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if init {
+		errs = validateRestart(c, at)
+	}
+	if names.Has(c.Name) {
+		errs = append(errs, field.Duplicate(at.Child("name"), c.Name))
+	} else if !init || c.Name != "" {
+		names.Insert(c.Name)
+	}
+	errs = append(errs, validateLife(c, s, init, at)...)
+	if !init {
+		errs = append(errs, validateRestart(c, at)...)
 	}
 	return errs
 }
 
 func validateContainer(c *corev1.Container, volumes sets.Set[string], path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	switch image := path.Child("image"); {
-	case c.Image == "":
-		errs = append(errs, field.Required(image, ""))
-	case strings.TrimSpace(c.Image) != c.Image:
-		errs = append(errs, field.Invalid(image, c.Image, "must not have leading or trailing whitespace"))
-	}
+	errs := validateLabelName(c.Name, path.Child("name"))
+	errs = append(errs, required(path.Child("image"), c.Image)...)
 	errs = append(errs, oneOf(path.Child("terminationMessagePolicy"), c.TerminationMessagePolicy,
 		corev1.TerminationMessageReadFile, corev1.TerminationMessageFallbackToLogsOnError)...)
-	errs = append(errs, oneOf(path.Child("imagePullPolicy"), c.ImagePullPolicy,
-		corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	errs = append(errs, validatePorts(c.Ports, path.Child("ports"))...)
-	errs = append(errs, validateSecurity(c.SecurityContext, path.Child("securityContext"))...)
 	errs = append(errs, validateEnv(c.Env, path.Child("env"))...)
 	errs = append(errs, validateEnvFrom(c.EnvFrom, path.Child("envFrom"))...)
 	errs = append(errs, validateMounts(c.VolumeMounts, volumes, path.Child("volumeMounts"))...)
-	return append(errs, validateResources(&c.Resources, path.Child("resources"))...)
+	errs = append(errs, oneOf(path.Child("imagePullPolicy"), c.ImagePullPolicy,
+		corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
+	errs = append(errs, validateResources(&c.Resources, path.Child("resources"))...)
+	return append(errs, validateSecurity(c.SecurityContext, path.Child("securityContext"))...)
+}
+
+// validateLabelName checks the name of a container or volume.
+func validateLabelName(name string, at *field.Path) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(at, "")}
+	}
+	return invalid(at, name, validation.IsDNS1123Label(name))
+}
+
+// validateImages is for pods: a template may have images that something
+// replaces before there is a pod.
+func validateImages(containers []corev1.Container, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i := range containers {
+		if image := containers[i].Image; strings.TrimSpace(image) != image {
+			errs = append(errs, field.Invalid(at.Index(i).Child("image"), image, "must not have leading or trailing whitespace"))
+		}
+	}
+	return errs
 }
 
 func validatePorts(ports []corev1.ContainerPort, path *field.Path) field.ErrorList {
@@ -96,12 +130,14 @@ func validatePortNumber(path *field.Path, port int32) field.ErrorList {
 }
 
 // validateSamePorts is for pods in the node's network.
-func validateSamePorts(ports []corev1.ContainerPort, path *field.Path) field.ErrorList {
+func validateSamePorts(containers []corev1.Container, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	for i, p := range ports {
-		if p.HostPort != p.ContainerPort {
-			errs = append(errs, field.Invalid(path.Index(i).Child("containerPort"), p.ContainerPort,
-				"must match `hostPort` when `hostNetwork` is true"))
+	for i := range containers {
+		for j, p := range containers[i].Ports {
+			if p.HostPort != p.ContainerPort {
+				errs = append(errs, field.Invalid(path.Index(i).Child("ports").Index(j).Child("hostPort"), p.HostPort,
+					"must match `containerPort` when `hostNetwork` is true"))
+			}
 		}
 	}
 	return errs
@@ -128,28 +164,25 @@ func validateMounts(mounts []corev1.VolumeMount, volumes sets.Set[string], path 
 	paths := sets.New[string]()
 	for i, m := range mounts {
 		at := path.Index(i)
-		switch {
-		case m.Name == "":
-			errs = append(errs, field.Required(at.Child("name"), ""))
-		case !volumes.Has(m.Name):
+		errs = append(errs, required(at.Child("name"), m.Name)...)
+		if !volumes.Has(m.Name) {
 			errs = append(errs, field.NotFound(at.Child("name"), m.Name))
 		}
-		switch {
-		case m.MountPath == "":
-			errs = append(errs, field.Required(at.Child("mountPath"), ""))
-		case paths.Has(m.MountPath):
+		errs = append(errs, required(at.Child("mountPath"), m.MountPath)...)
+		if paths.Has(m.MountPath) {
 			errs = append(errs, field.Invalid(at.Child("mountPath"), m.MountPath, "must be unique"))
 		}
 		paths.Insert(m.MountPath)
 		if m.SubPath != "" {
-			errs = append(errs, validateDescendingPath(at.Child("subPath"), m.SubPath)...)
+			// Kubernetes names the list here and not the mount in it.
+			errs = append(errs, validateDescendingPath(path.Child("subPath"), m.SubPath)...)
 		}
 		if m.SubPathExpr != "" {
 			if m.SubPath != "" {
 				errs = append(errs, field.Invalid(at.Child("subPathExpr"), m.SubPathExpr,
 					"subPathExpr and subPath are mutually exclusive"))
 			}
-			errs = append(errs, validateDescendingPath(at.Child("subPathExpr"), m.SubPathExpr)...)
+			errs = append(errs, validateDescendingPath(path.Child("subPathExpr"), m.SubPathExpr)...)
 		}
 	}
 	return errs
@@ -175,12 +208,46 @@ func ValidateResourceList(list corev1.ResourceList, path *field.Path) field.Erro
 	var errs field.ErrorList
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		at := path.Key(string(name))
-		if !knownResource(string(name)) {
-			errs = append(errs, field.Invalid(at, string(name), "must be a standard resource for containers"))
-		}
+		errs = append(errs, validateResource(string(name), at)...)
 		errs = append(errs, validateQuantity(at, list[name])...)
 	}
 	return errs
+}
+
+// validateResource checks the name of a resource of a container.
+func validateResource(name string, at *field.Path) field.ErrorList {
+	errs := invalid(at, name, validation.IsQualifiedName(name))
+	switch plain := !strings.Contains(name, "/"); {
+	case plain && len(errs) == 0 && !standardResource(name):
+		errs = append(errs, field.Invalid(at, name, "must be a standard resource type or fully qualified"))
+		fallthrough
+	case plain && !knownResource(name):
+		errs = append(errs, field.Invalid(at, name, "must be a standard resource for containers"))
+	case !plain && !strings.Contains(name, "kubernetes.io/") && !extendedResource(name):
+		errs = append(errs, field.Invalid(at, name, "doesn't follow extended resource name standard"))
+	}
+	return errs
+}
+
+// standardResource says whether Kubernetes knows the name, for quotas too.
+func standardResource(name string) bool {
+	switch corev1.ResourceName(name) {
+	case corev1.ResourceRequestsCPU, corev1.ResourceRequestsMemory, corev1.ResourceRequestsEphemeralStorage,
+		corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory, corev1.ResourceLimitsEphemeralStorage,
+		corev1.ResourcePods, corev1.ResourceQuotas, corev1.ResourceServices, corev1.ResourceReplicationControllers,
+		corev1.ResourceSecrets, corev1.ResourceConfigMaps, corev1.ResourcePersistentVolumeClaims,
+		corev1.ResourceStorage, corev1.ResourceRequestsStorage, corev1.ResourceServicesNodePorts,
+		corev1.ResourceServicesLoadBalancers:
+		return true
+	}
+	return knownResource(name) || strings.HasPrefix(name, corev1.ResourceRequestsHugePagesPrefix)
+}
+
+// extendedResource says whether a name that is not Kubernetes' own can stand in
+// a quota, where it gets longer.
+func extendedResource(name string) bool {
+	return !strings.HasPrefix(name, corev1.DefaultResourceRequestsPrefix) &&
+		len(validation.IsQualifiedName(corev1.DefaultResourceRequestsPrefix+name)) == 0
 }
 
 func knownResource(name string) bool {

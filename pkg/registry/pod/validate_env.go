@@ -42,7 +42,7 @@ func validateValueFrom(e *corev1.EnvVar, at *field.Path) field.ErrorList {
 		errs = append(errs, validateFieldRef(f, envFields(), at.Child("fieldRef"))...)
 	}
 	if r := e.ValueFrom.ResourceFieldRef; r != nil {
-		errs = append(errs, validateResourceName(r, at.Child("resourceFieldRef"))...)
+		errs = append(errs, validateResourceRef(r, false, at.Child("resourceFieldRef"))...)
 	}
 	if r := e.ValueFrom.ConfigMapKeyRef; r != nil {
 		errs = append(errs, validateKeyRef(r.Name, r.Key, at.Child("configMapKeyRef"))...)
@@ -53,7 +53,7 @@ func validateValueFrom(e *corev1.EnvVar, at *field.Path) field.ErrorList {
 	switch n := countSet(reflect.ValueOf(e.ValueFrom).Elem()); {
 	case n == 0:
 		errs = append(errs, field.Invalid(at, "",
-			"must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"))
+			"must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"))
 	case e.Value != "":
 		errs = append(errs, field.Invalid(at, "", "may not be specified when `value` is not empty"))
 	case n > 1:
@@ -96,9 +96,9 @@ func validateEnvFrom(from []corev1.EnvFromSource, path *field.Path) field.ErrorL
 		}
 		switch n := countSet(reflect.ValueOf(f).Elem()); {
 		case n == 0:
-			errs = append(errs, field.Invalid(at, "", "must specify one of: `configMapRef` or `secretRef`"))
+			errs = append(errs, field.Invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"))
 		case n > 1:
-			errs = append(errs, field.Invalid(at, "", oneSource))
+			errs = append(errs, field.Invalid(path, "", oneSource))
 		}
 	}
 	return errs

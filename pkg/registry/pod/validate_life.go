@@ -3,7 +3,6 @@ package pod
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
@@ -18,22 +17,24 @@ import (
 
 const onlySidecars = "may not be set for init containers without restartPolicy=Always"
 
-// validateLife checks probes, hooks and the restart policy of a container.
+// validateLife checks probes and hooks of a container.
 func validateLife(c *corev1.Container, s *corev1.PodSpec, init bool, path *field.Path) field.ErrorList {
-	errs := validateRestart(c, path)
 	if init && !restartable(c) {
-		for name, set := range map[string]bool{
-			"lifecycle": c.Lifecycle != nil, "livenessProbe": c.LivenessProbe != nil,
-			"readinessProbe": c.ReadinessProbe != nil, "startupProbe": c.StartupProbe != nil,
+		var errs field.ErrorList
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{
+			{"lifecycle", c.Lifecycle != nil}, {"livenessProbe", c.LivenessProbe != nil},
+			{"readinessProbe", c.ReadinessProbe != nil}, {"startupProbe", c.StartupProbe != nil},
 		} {
-			if set {
-				errs = append(errs, field.Forbidden(path.Child(name), onlySidecars))
+			if f.set {
+				errs = append(errs, field.Forbidden(path.Child(f.name), onlySidecars))
 			}
 		}
-		slices.SortFunc(errs, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) })
 		return errs
 	}
-	errs = append(errs, validateLifecycle(c.Lifecycle, s, path.Child("lifecycle"))...)
+	errs := validateLifecycle(c.Lifecycle, s, path.Child("lifecycle"))
 	errs = append(errs, validateLiveness(c.LivenessProbe, path.Child("livenessProbe"))...)
 	errs = append(errs, validateReadiness(c.ReadinessProbe, path.Child("readinessProbe"))...)
 	return append(errs, validateLiveness(c.StartupProbe, path.Child("startupProbe"))...)
@@ -197,17 +198,21 @@ func validatePortNumberOrName(port intstr.IntOrString, path *field.Path) field.E
 	return invalid(path, port.StrVal, validation.IsValidPortName(port.StrVal))
 }
 
-// validateGates checks readiness gates and scheduling gates.
-func validateGates(s *corev1.PodSpec, path *field.Path) field.ErrorList {
+func validateReadinessGates(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, g := range s.ReadinessGates {
 		at := path.Child("readinessGates").Index(i).Child("conditionType")
 		errs = append(errs, invalid(at, string(g.ConditionType), validation.IsQualifiedName(string(g.ConditionType)))...)
 	}
+	return errs
+}
+
+func validateSchedulingGates(s *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
 	seen := sets.New[string]()
 	for i, g := range s.SchedulingGates {
 		at := path.Child("schedulingGates").Index(i)
-		errs = append(errs, invalid(at.Child("name"), g.Name, validation.IsQualifiedName(g.Name))...)
+		errs = append(errs, invalid(at, g.Name, validation.IsQualifiedName(g.Name))...)
 		if seen.Has(g.Name) {
 			errs = append(errs, field.Duplicate(at, g.Name))
 		}

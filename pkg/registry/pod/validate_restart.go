@@ -54,5 +54,5 @@ func notAmong[T ~string](path *field.Path, value T, known ...T) field.ErrorList 
 	if slices.Contains(known, value) {
 		return nil
 	}
-	return field.ErrorList{field.NotSupported(path, value, slices.Sorted(slices.Values(known)))}
+	return field.ErrorList{field.NotSupported(path, value, known)}
 }

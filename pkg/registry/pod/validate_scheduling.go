@@ -67,23 +67,21 @@ const (
 )
 
 func validateDNS(s *corev1.PodSpec, path *field.Path) field.ErrorList {
-	errs := oneOf(path.Child("dnsPolicy"), s.DNSPolicy, corev1.DNSClusterFirstWithHostNet,
-		corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)
 	at := path.Child("dnsConfig")
 	if s.DNSPolicy == corev1.DNSNone {
 		switch {
 		case s.DNSConfig == nil:
-			return append(errs, field.Required(at,
-				fmt.Sprintf("must provide `dnsConfig` when `dnsPolicy` is %s", corev1.DNSNone)))
+			return field.ErrorList{field.Required(at,
+				fmt.Sprintf("must provide `dnsConfig` when `dnsPolicy` is %s", corev1.DNSNone))}
 		case len(s.DNSConfig.Nameservers) == 0:
-			errs = append(errs, field.Required(at.Child("nameservers"),
-				fmt.Sprintf("must provide at least one DNS nameserver when `dnsPolicy` is %s", corev1.DNSNone)))
+			return field.ErrorList{field.Required(at.Child("nameservers"),
+				fmt.Sprintf("must provide at least one DNS nameserver when `dnsPolicy` is %s", corev1.DNSNone))}
 		}
 	}
-	if s.DNSConfig != nil {
-		errs = append(errs, validateDNSConfig(s.DNSConfig, at)...)
+	if s.DNSConfig == nil {
+		return nil
 	}
-	return errs
+	return validateDNSConfig(s.DNSConfig, at)
 }
 
 func validateDNSConfig(c *corev1.PodDNSConfig, at *field.Path) field.ErrorList {
@@ -108,11 +106,13 @@ func validateDNSConfig(c *corev1.PodDNSConfig, at *field.Path) field.ErrorList {
 		if domain == "." {
 			continue
 		}
-		errs = append(errs, invalid(searches.Index(i), domain,
-			validation.IsDNS1123SubdomainWithUnderscore(strings.TrimSuffix(domain, ".")))...)
+		domain = strings.TrimSuffix(domain, ".")
+		errs = append(errs, invalid(searches.Index(i), domain, validation.IsDNS1123SubdomainWithUnderscore(domain))...)
 	}
 	for i, option := range c.Options {
-		errs = append(errs, required(at.Child("options").Index(i).Child("name"), option.Name)...)
+		if option.Name == "" {
+			errs = append(errs, field.Required(at.Child("options").Index(i), "must not be empty"))
+		}
 	}
 	return errs
 }

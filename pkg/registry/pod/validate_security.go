@@ -3,12 +3,15 @@ package pod
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	engine "github.com/carob-project/carob/pkg/pod"
 )
 
 const (
@@ -19,26 +22,30 @@ const (
 
 var sysctlName = regexp.MustCompile("^" + sysctlForm + "$")
 
-func validatePodSecurity(sc *corev1.PodSecurityContext, at *field.Path) field.ErrorList {
+func validatePodSecurity(s *corev1.PodSpec, at *field.Path) field.ErrorList {
+	sc := s.SecurityContext
 	if sc == nil {
 		return nil
 	}
-	errs := validateUserAndGroup(sc.RunAsUser, sc.RunAsGroup, at)
-	for i, g := range sc.SupplementalGroups {
-		errs = append(errs, invalid(at.Child("supplementalGroups").Index(i), g, validation.IsValidGroupID(g))...)
-	}
+	var errs field.ErrorList
 	if g := sc.FSGroup; g != nil {
 		errs = append(errs, invalid(at.Child("fsGroup"), *g, validation.IsValidGroupID(*g))...)
 	}
-	if v := sc.FSGroupChangePolicy; v != nil {
-		errs = append(errs, oneOf(at.Child("fsGroupChangePolicy"), *v, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
+	errs = append(errs, validateUserAndGroup(sc.RunAsUser, sc.RunAsGroup, at)...)
+	for i, g := range sc.SupplementalGroups {
+		errs = append(errs, invalid(at.Child("supplementalGroups").Index(i), g, validation.IsValidGroupID(g))...)
 	}
+	errs = append(errs, validateSysctls(s, at.Child("sysctls"))...)
+	if v := sc.FSGroupChangePolicy; v != nil {
+		errs = append(errs, notAmong(at.Child("fsGroupChangePolicy"), *v, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
+	}
+	errs = append(errs, validateSeccomp(sc.SeccompProfile, at.Child("seccompProfile"))...)
+	errs = append(errs, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
 	if v := sc.SupplementalGroupsPolicy; v != nil {
-		errs = append(errs, oneOf(at.Child("supplementalGroupsPolicy"), *v,
+		errs = append(errs, notAmong(at.Child("supplementalGroupsPolicy"), *v,
 			corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)...)
 	}
-	errs = append(errs, validateSysctls(sc.Sysctls, at.Child("sysctls"))...)
-	return append(errs, validateSeccomp(sc.SeccompProfile, at.Child("seccompProfile"))...)
+	return errs
 }
 
 func validateUserAndGroup(user, group *int64, at *field.Path) field.ErrorList {
@@ -52,47 +59,79 @@ func validateUserAndGroup(user, group *int64, at *field.Path) field.ErrorList {
 	return errs
 }
 
-func validateSysctls(sysctls []corev1.Sysctl, at *field.Path) field.ErrorList {
+func validateSysctls(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	names := sets.New[string]()
-	for i, s := range sysctls {
-		at := at.Index(i).Child("name")
-		name := strings.ReplaceAll(s.Name, "/", ".")
+	for i, sysctl := range s.SecurityContext.Sysctls {
+		at, name := at.Index(i).Child("name"), sysctl.Name
 		switch {
-		case s.Name == "":
+		case name == "":
 			errs = append(errs, field.Required(at, ""))
-		case len(s.Name) > maxSysctlName || !sysctlName.MatchString(s.Name):
-			errs = append(errs, field.Invalid(at, s.Name,
-				fmt.Sprintf("must have at most %d characters and match regex %s", maxSysctlName, sysctlForm)))
+		case len(name) > maxSysctlName || !sysctlName.MatchString(name):
+			errs = append(errs, field.Invalid(at, name,
+				fmt.Sprintf("must have at most %d characters and match regex %s", maxSysctlName, sysctlName)))
 		case names.Has(name):
-			errs = append(errs, field.Duplicate(at, s.Name))
+			errs = append(errs, field.Duplicate(at, name))
+		}
+		switch group := sysctlGroup(engine.SysctlName(name)); {
+		case s.HostNetwork && group == "net":
+			errs = append(errs, field.Invalid(at, name, "may not be specified when 'hostNetwork' is true"))
+		case s.HostIPC && group == "ipc":
+			errs = append(errs, field.Invalid(at, name, "may not be specified when 'hostIPC' is true"))
 		}
 		names.Insert(name)
 	}
 	return errs
 }
 
+// sysctlGroup returns the kind of namespace that a kernel setting belongs to.
+func sysctlGroup(name string) string {
+	has := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+	switch {
+	case has("net."):
+		return "net"
+	case name == "kernel.sem", has("kernel.shm"), has("kernel.msg"), has("fs.mqueue."):
+		return "ipc"
+	}
+	return ""
+}
+
 func validateSeccomp(p *corev1.SeccompProfile, at *field.Path) field.ErrorList {
 	if p == nil {
 		return nil
 	}
-	local := at.Child("localhostProfile")
-	switch p.Type {
-	case corev1.SeccompProfileTypeLocalhost:
-		if p.LocalhostProfile == nil || *p.LocalhostProfile == "" {
-			return field.ErrorList{field.Required(local, "must be set when seccomp type is Localhost")}
-		}
-		return validateDescendingPath(local, *p.LocalhostProfile)
-	case corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined:
-		if p.LocalhostProfile != nil {
-			return field.ErrorList{field.Invalid(local, *p.LocalhostProfile, "can only be set when seccomp type is Localhost")}
-		}
-		return nil
-	case "":
-		return field.ErrorList{field.Required(at.Child("type"), "type is required when seccompProfile is set")}
+	var errs field.ErrorList
+	if p.Type == "" {
+		errs = append(errs, field.Required(at.Child("type"), "type is required when seccompProfile is set"))
+	} else {
+		errs = append(errs, oneOf(at.Child("type"), p.Type, corev1.SeccompProfileTypeLocalhost,
+			corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)...)
 	}
-	return oneOf(at.Child("type"), p.Type, corev1.SeccompProfileTypeLocalhost,
-		corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
+	local := at.Child("localhostProfile")
+	switch {
+	case p.Type != corev1.SeccompProfileTypeLocalhost:
+		if p.LocalhostProfile != nil {
+			errs = append(errs, field.Invalid(local, goNames{p}, "can only be set when seccomp type is Localhost"))
+		}
+	case p.LocalhostProfile == nil || *p.LocalhostProfile == "":
+		errs = append(errs, field.Required(local, "must be set when seccomp type is Localhost"))
+	default:
+		errs = append(errs, validateDescendingPath(local, *p.LocalhostProfile)...)
+	}
+	return errs
+}
+
+// validateAppArmor checks the form of a profile; which ones there are is in the
+// table of the fields.
+func validateAppArmor(p *corev1.AppArmorProfile, at *field.Path) field.ErrorList {
+	switch {
+	case p == nil:
+		return nil
+	case p.Type == "":
+		return field.ErrorList{field.Required(at.Child("type"), "type is required when appArmorProfile is set")}
+	}
+	return oneOf(at.Child("type"), p.Type, corev1.AppArmorProfileTypeLocalhost,
+		corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined)
 }
 
 func validateSecurity(sc *corev1.SecurityContext, at *field.Path) field.ErrorList {
@@ -102,19 +141,14 @@ func validateSecurity(sc *corev1.SecurityContext, at *field.Path) field.ErrorLis
 	errs := validateUserAndGroup(sc.RunAsUser, sc.RunAsGroup, at)
 	errs = append(errs, validateSeccomp(sc.SeccompProfile, at.Child("seccompProfile"))...)
 	if sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation {
-		return errs
+		return append(errs, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
 	}
 	if sc.Privileged != nil && *sc.Privileged {
-		errs = append(errs, field.Invalid(at, sc, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
+		errs = append(errs, field.Invalid(at, goNames{sc}, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
 	}
-	if sc.Capabilities == nil {
-		return errs
+	if sc.Capabilities != nil && slices.Contains(sc.Capabilities.Add, "CAP_SYS_ADMIN") {
+		errs = append(errs, field.Invalid(at, goNames{sc},
+			"cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
 	}
-	for _, c := range sc.Capabilities.Add {
-		if c == "CAP_SYS_ADMIN" {
-			errs = append(errs, field.Invalid(at, sc,
-				"cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
-		}
-	}
-	return errs
+	return append(errs, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
 }

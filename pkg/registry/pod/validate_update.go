@@ -1,14 +1,18 @@
 package pod
 
 import (
+	"maps"
+	"math"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/diff"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	engine "github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/registry/kind"
 )
 
 const immutableSpec = "pod updates may not change fields other than " +
@@ -20,34 +24,87 @@ const immutableSpec = "pod updates may not change fields other than " +
 // checked by the generic registry. A spec that did not change is not checked
 // again, so that a pod from an earlier version can still lose a finalizer.
 func ValidateUpdate(p, old *corev1.Pod) field.ErrorList {
-	if apiequality.Semantic.DeepEqual(p.Spec, old.Spec) {
-		return nil
-	}
 	path := field.NewPath("spec")
-	if errs := validateContainerCount(&p.Spec, &old.Spec, path); len(errs) > 0 {
+	changed := !apiequality.Semantic.DeepEqual(p.Spec, old.Spec)
+	errs := kind.ValidateFinalizers(p.Finalizers, field.NewPath("metadata", "finalizers"))
+	notes := checkedAnnotations(p, old)
+	errs = append(errs, validateAnnotations(notes, &p.Spec, field.NewPath("metadata", "annotations"))...)
+	if changed {
+		errs = append(errs, validatePodSpec(&p.Spec, path)...)
+	}
+	errs = append(errs, validateAnnotationsUpdate(p.Annotations, old.Annotations, field.NewPath("metadata", "annotations"))...)
+	if !changed {
 		return errs
 	}
-	errs := validateSpec(&p.Spec, path)
-	errs = append(errs, validateDeadlineUpdate(&p.Spec, &old.Spec, path)...)
-	errs = append(errs, validateTolerationUpdate(p.Spec.Tolerations, old.Spec.Tolerations,
-		path.Child("tolerations"))...)
+	// From the first of these on that is wrong, Kubernetes says no more.
+	for _, check := range []func() field.ErrorList{
+		func() field.ErrorList {
+			return validateSameCount(p.Spec.Containers, old.Spec.Containers, path.Child("containers"))
+		},
+		func() field.ErrorList {
+			return validateSameCount(p.Spec.InitContainers, old.Spec.InitContainers, path.Child("initContainers"))
+		},
+		func() field.ErrorList { return validateDeadlineUpdate(&p.Spec, &old.Spec, path) },
+	} {
+		if bad := check(); len(bad) > 0 {
+			return append(errs, bad...)
+		}
+	}
+	if old.Spec.ActiveDeadlineSeconds != nil && p.Spec.ActiveDeadlineSeconds == nil {
+		errs = append(errs, field.Invalid(path.Child("activeDeadlineSeconds"), p.Spec.ActiveDeadlineSeconds,
+			"must not update from a positive integer to nil value"))
+	}
+	errs = append(errs, validateTolerationUpdate(p.Spec.Tolerations, old.Spec.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, validateGatesUpdate(&p.Spec, &old.Spec, path)...)
 	if rest := withMutableFieldsOf(&p.Spec, &old.Spec); !apiequality.Semantic.DeepEqual(*rest, old.Spec) {
-		errs = append(errs, field.Forbidden(path, immutableSpec+"\n"+diff.Diff(old.Spec, *rest)))
+		errs = append(errs, field.Forbidden(path, immutableSpec+"\n"+diff.Diff(goNames{old.Spec}, goNames{*rest})))
 	}
 	return errs
 }
 
-func validateContainerCount(s, old *corev1.PodSpec, path *field.Path) field.ErrorList {
-	const detail = "pod updates may not add or remove containers"
-	var errs field.ErrorList
-	if len(s.Containers) != len(old.Containers) {
-		errs = append(errs, field.Forbidden(path.Child("containers"), detail))
+// checkedAnnotations are those of an update that have to be right. A wrong cost
+// that is there already may stay.
+func checkedAnnotations(p, old *corev1.Pod) map[string]string {
+	cost, ok := old.Annotations[corev1.PodDeletionCost]
+	if !ok || validCost(cost) {
+		return p.Annotations
 	}
-	if len(s.InitContainers) != len(old.InitContainers) {
-		errs = append(errs, field.Forbidden(path.Child("initContainers"), detail))
+	notes := maps.Clone(p.Annotations)
+	delete(notes, corev1.PodDeletionCost)
+	return notes
+}
+
+// validateAnnotationsUpdate: some annotations are there from the beginning or
+// never.
+func validateAnnotationsUpdate(now, old map[string]string, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	fixed := func(key string) string {
+		switch {
+		case strings.HasPrefix(key, corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix):
+			return "AppArmor annotations"
+		case key == mirrorAnnotation:
+			return "mirror pod annotation"
+		}
+		return ""
+	}
+	for _, key := range slices.Sorted(maps.Keys(old)) {
+		if value, ok := now[key]; fixed(key) != "" && (!ok || value != old[key]) {
+			errs = append(errs, field.Forbidden(at.Key(key), "may not remove or update "+fixed(key)))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(now)) {
+		if _, ok := old[key]; fixed(key) != "" && !ok {
+			errs = append(errs, field.Forbidden(at.Key(key), "may not add "+fixed(key)))
+		}
 	}
 	return errs
+}
+
+func validateSameCount(now, old []corev1.Container, at *field.Path) field.ErrorList {
+	if len(now) == len(old) {
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(at, "pod updates may not add or remove containers")}
 }
 
 // withMutableFieldsOf returns the new spec with the old values of what may
@@ -80,15 +137,14 @@ func validateDeadlineUpdate(s, old *corev1.PodSpec, path *field.Path) field.Erro
 	at := path.Child("activeDeadlineSeconds")
 	was, is := old.ActiveDeadlineSeconds, s.ActiveDeadlineSeconds
 	switch {
-	case was == nil:
-		return nil
 	case is == nil:
-		return field.ErrorList{field.Invalid(at, is, "must not update from a positive integer to nil value")}
-	case *is > *was:
-		return field.ErrorList{field.Invalid(at, *is, "must be less than or equal to previous value")}
-	default:
 		return nil
+	case *is < 0 || *is > math.MaxInt32:
+		return field.ErrorList{field.Invalid(at, *is, validation.InclusiveRangeError(0, math.MaxInt32))}
+	case was != nil && *is > *was:
+		return field.ErrorList{field.Invalid(at, *is, "must be less than or equal to previous value")}
 	}
+	return nil
 }
 
 // validateTolerationUpdate lets tolerations be added, and their seconds change.
@@ -104,66 +160,4 @@ func validateTolerationUpdate(now, old []corev1.Toleration, at *field.Path) fiel
 		}
 	}
 	return nil
-}
-
-// ValidateStatusUpdate keeps what has ended for good from running again.
-func ValidateStatusUpdate(p, old *corev1.Pod) field.ErrorList {
-	var errs field.ErrorList
-	at := field.NewPath("status")
-	if n := p.Status.NominatedNodeName; n != "" {
-		errs = append(errs, validateNodeName(n, at.Child("nominatedNodeName"))...)
-	}
-	if p.Status.QOSClass != old.Status.QOSClass && old.Status.QOSClass != "" {
-		errs = append(errs, field.Invalid(at.Child("qosClass"), p.Status.QOSClass, "field is immutable"))
-	}
-	for i, ip := range p.Status.PodIPs {
-		errs = append(errs, validateIP(at.Child("podIPs").Index(i).Child("ip"), ip.IP)...)
-	}
-	for i, ip := range p.Status.HostIPs {
-		errs = append(errs, validateIP(at.Child("hostIPs").Index(i).Child("ip"), ip.IP)...)
-	}
-	errs = append(errs, validateTransitions(p, old, at.Child("containerStatuses"))...)
-	return append(errs, validateEphemeralTransitions(p, old, at.Child("ephemeralContainerStatuses"))...)
-}
-
-// validateEphemeralTransitions: an ephemeral container runs once.
-func validateEphemeralTransitions(p, old *corev1.Pod, at *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for i, was := range old.Status.EphemeralContainerStatuses {
-		if was.State.Terminated == nil {
-			continue
-		}
-		for _, is := range p.Status.EphemeralContainerStatuses {
-			if is.Name == was.Name && is.State.Terminated == nil {
-				errs = append(errs, field.Forbidden(at.Index(i).Child("state"),
-					"may not be transitioned to non-terminated state"))
-			}
-		}
-	}
-	return errs
-}
-
-// validateTransitions: a container that its restart policy leaves ended stays
-// ended. Init containers are left out, as they run again in a new sandbox.
-func validateTransitions(p, old *corev1.Pod, at *field.Path) field.ErrorList {
-	if old.Spec.RestartPolicy == corev1.RestartPolicyAlways || engine.RestartsAll(&old.Spec) {
-		return nil
-	}
-	var errs field.ErrorList
-	for _, was := range old.Status.ContainerStatuses {
-		end := was.State.Terminated
-		if end == nil || (end.ExitCode != 0 && old.Spec.RestartPolicy == corev1.RestartPolicyOnFailure) {
-			continue
-		}
-		if c, _ := engine.FindContainer(old, was.Name); c != nil && engine.Restarts(&old.Spec, c, int(end.ExitCode)) {
-			continue
-		}
-		for i, is := range p.Status.ContainerStatuses {
-			if is.Name == was.Name && is.State.Terminated == nil {
-				errs = append(errs, field.Forbidden(at.Index(i).Child("state"),
-					"may not be transitioned to non-terminated state"))
-			}
-		}
-	}
-	return errs
 }

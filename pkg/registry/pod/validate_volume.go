@@ -11,23 +11,33 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// validateVolumes returns the names that mounts may refer to.
+// validateVolumes returns the names that mounts may refer to: those of volumes
+// with nothing wrong.
 func validateVolumes(volumes []corev1.Volume, at *field.Path) (sets.Set[string], field.ErrorList) {
 	var errs field.ErrorList
 	names := sets.New[string]()
 	for i := range volumes {
-		v := &volumes[i]
-		errs = append(errs, validateName(at.Index(i).Child("name"), v.Name, names)...)
-		errs = append(errs, validateVolumeSource(&v.VolumeSource, at.Index(i))...)
+		v, at := &volumes[i], at.Index(i)
+		bad := validateVolumeSource(&v.VolumeSource, at)
+		bad = append(bad, validateLabelName(v.Name, at.Child("name"))...)
+		if names.Has(v.Name) {
+			bad = append(bad, field.Duplicate(at.Child("name"), v.Name))
+		}
+		if len(bad) == 0 {
+			names.Insert(v.Name)
+		}
+		errs = append(errs, bad...)
 	}
 	return names, errs
 }
 
 func validateVolumeSource(s *corev1.VolumeSource, at *field.Path) field.ErrorList {
-	errs := exactlyOne(reflect.ValueOf(s).Elem(), at)
-	if s.EmptyDir != nil && s.EmptyDir.SizeLimit != nil {
-		errs = append(errs, validateQuantity(at.Child("emptyDir", "sizeLimit"), *s.EmptyDir.SizeLimit)...)
+	first, errs := exactlyOne(s, at)
+	if s.EmptyDir != nil && s.EmptyDir.SizeLimit != nil && s.EmptyDir.SizeLimit.Sign() < 0 {
+		errs = append(field.ErrorList{field.Forbidden(at.Child("emptyDir", "sizeLimit"),
+			"SizeLimit field must be a valid resource quantity")}, errs...)
 	}
+	s = first
 	if s.HostPath != nil {
 		errs = append(errs, validateHostPath(s.HostPath, at.Child("hostPath"))...)
 	}
@@ -46,7 +56,7 @@ func validateVolumeSource(s *corev1.VolumeSource, at *field.Path) field.ErrorLis
 	if v := s.DownwardAPI; v != nil {
 		at := at.Child("downwardAPI")
 		errs = append(errs, validateMode(at.Child("defaultMode"), v.DefaultMode)...)
-		errs = append(errs, validateDownward(v.Items, at.Child("items"))...)
+		errs = append(errs, validateDownward(v.Items, at)...)
 	}
 	if s.Projected != nil {
 		errs = append(errs, validateProjected(s.Projected, at.Child("projected"))...)
@@ -54,23 +64,30 @@ func validateVolumeSource(s *corev1.VolumeSource, at *field.Path) field.ErrorLis
 	return errs
 }
 
-// exactlyOne wants one pointer of a union to be set.
-func exactlyOne(union reflect.Value, at *field.Path) field.ErrorList {
+// exactlyOne wants one source, and returns it alone: what is wrong with a second
+// one is that it is there. An empty directory counts as the first in any case.
+func exactlyOne(s *corev1.VolumeSource, at *field.Path) (*corev1.VolumeSource, field.ErrorList) {
 	var errs field.ErrorList
-	found := 0
+	first := &corev1.VolumeSource{EmptyDir: s.EmptyDir}
+	found := s.EmptyDir != nil
+	union := reflect.ValueOf(s).Elem()
 	for i := range union.NumField() {
-		if union.Field(i).IsNil() {
+		f := union.Type().Field(i)
+		if union.Field(i).IsNil() || f.Name == "EmptyDir" {
 			continue
 		}
-		if found++; found > 1 {
-			name, _, _ := strings.Cut(union.Type().Field(i).Tag.Get("json"), ",")
+		if found {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			errs = append(errs, field.Forbidden(at.Child(name), "may not specify more than 1 volume type"))
+			continue
 		}
+		found = true
+		reflect.ValueOf(first).Elem().Field(i).Set(union.Field(i))
 	}
-	if found == 0 {
+	if !found {
 		errs = append(errs, field.Required(at, "must specify a volume type"))
 	}
-	return errs
+	return first, errs
 }
 
 func validateHostPath(h *corev1.HostPathVolumeSource, at *field.Path) field.ErrorList {
@@ -78,7 +95,7 @@ func validateHostPath(h *corev1.HostPathVolumeSource, at *field.Path) field.Erro
 	errs = append(errs, validateNoBacksteps(at.Child("path"), h.Path)...)
 	if h.Type != nil && *h.Type != corev1.HostPathUnset {
 		errs = append(errs, oneOf(at.Child("type"), *h.Type,
-			corev1.HostPathBlockDev, corev1.HostPathCharDev, corev1.HostPathDirectory,
+			corev1.HostPathUnset, corev1.HostPathBlockDev, corev1.HostPathCharDev, corev1.HostPathDirectory,
 			corev1.HostPathDirectoryOrCreate, corev1.HostPathFile, corev1.HostPathFileOrCreate,
 			corev1.HostPathSocket)...)
 	}
@@ -87,42 +104,53 @@ func validateHostPath(h *corev1.HostPathVolumeSource, at *field.Path) field.Erro
 
 func validateProjected(p *corev1.ProjectedVolumeSource, at *field.Path) field.ErrorList {
 	errs := validateMode(at.Child("defaultMode"), p.DefaultMode)
-	volume := at
 	paths := sets.New[string]()
+	// The conflict of two files is told with what made it: the object, or
+	// where there is none the file.
+	unique := func(file, by string) {
+		if file != "" && paths.Has(file) {
+			errs = append(errs, field.Invalid(at, by, "conflicting duplicate paths"))
+		}
+		paths.Insert(file)
+	}
+	items := func(name string, items []corev1.KeyToPath, source *field.Path) {
+		errs = append(errs, required(source.Child("name"), name)...)
+		for i := range items {
+			errs = append(errs, validateItem(&items[i], source.Child("items").Index(i))...)
+			unique(items[i].Path, name)
+		}
+	}
 	for i := range p.Sources {
-		src, at := &p.Sources[i], at.Child("sources").Index(i)
-		errs = append(errs, exactlyOne(reflect.ValueOf(src).Elem(), at)...)
-		var files []string
+		src, source := &p.Sources[i], at.Child("sources").Index(i)
 		if s := src.Secret; s != nil {
-			errs = append(errs, required(at.Child("secret", "name"), s.Name)...)
-			errs = append(errs, validateItems(s.Items, at.Child("secret", "items"))...)
-			files = append(files, itemPaths(s.Items)...)
+			items(s.Name, s.Items, source.Child("secret"))
 		}
 		if c := src.ConfigMap; c != nil {
-			errs = append(errs, required(at.Child("configMap", "name"), c.Name)...)
-			errs = append(errs, validateItems(c.Items, at.Child("configMap", "items"))...)
-			files = append(files, itemPaths(c.Items)...)
+			items(c.Name, c.Items, source.Child("configMap"))
 		}
 		if d := src.DownwardAPI; d != nil {
-			errs = append(errs, validateDownward(d.Items, at.Child("downwardAPI", "items"))...)
-			for _, item := range d.Items {
-				files = append(files, item.Path)
+			for i := range d.Items {
+				errs = append(errs, validateDownward(d.Items[i:i+1], source.Child("downwardAPI"))...)
+				unique(d.Items[i].Path, d.Items[i].Path)
 			}
 		}
 		if t := src.ServiceAccountToken; t != nil {
-			errs = append(errs, validateTokenSource(t, at.Child("serviceAccountToken"))...)
+			errs = append(errs, validateTokenSource(t, source.Child("serviceAccountToken"))...)
 			// Kubernetes names this path of a token, and no longer one.
-			errs = append(errs, validateFilePath(volume.Child("path"), t.Path)...)
-			files = append(files, t.Path)
+			errs = append(errs, validateTokenPath(at.Child("path"), t.Path)...)
 		}
-		for _, f := range files {
-			if f != "" && paths.Has(path.Clean(f)) {
-				errs = append(errs, field.Invalid(at, f, "conflicting duplicate paths"))
-			}
-			paths.Insert(path.Clean(f))
+		if countSet(reflect.ValueOf(src).Elem()) > 1 {
+			errs = append(errs, field.Forbidden(source, "may not specify more than 1 volume type per source"))
 		}
 	}
 	return errs
+}
+
+func validateTokenPath(at *field.Path, p string) field.ErrorList {
+	if p == "" {
+		return field.ErrorList{field.Required(at, "")}
+	}
+	return validateFilePath(at, p)
 }
 
 func validateTokenSource(t *corev1.ServiceAccountTokenProjection, at *field.Path) field.ErrorList {
@@ -138,22 +166,19 @@ func validateTokenSource(t *corev1.ServiceAccountTokenProjection, at *field.Path
 	return nil
 }
 
-func itemPaths(items []corev1.KeyToPath) []string {
-	paths := make([]string, len(items))
-	for i, item := range items {
-		paths[i] = item.Path
-	}
-	return paths
-}
-
 func validateItems(items []corev1.KeyToPath, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	for i, item := range items {
-		errs = append(errs, required(at.Index(i).Child("key"), item.Key)...)
-		errs = append(errs, validateFilePath(at.Index(i).Child("path"), item.Path)...)
-		errs = append(errs, validateMode(at.Index(i).Child("mode"), item.Mode)...)
+	for i := range items {
+		errs = append(errs, validateItem(&items[i], at.Index(i))...)
 	}
 	return errs
+}
+
+func validateItem(item *corev1.KeyToPath, at *field.Path) field.ErrorList {
+	errs := required(at.Child("key"), item.Key)
+	errs = append(errs, required(at.Child("path"), item.Path)...)
+	errs = append(errs, validateFilePath(at.Child("path"), item.Path)...)
+	return append(errs, validateMode(at.Child("mode"), item.Mode)...)
 }
 
 func required(at *field.Path, value string) field.ErrorList {
@@ -174,11 +199,8 @@ func validateMode(at *field.Path, mode *int32) field.ErrorList {
 // validateFilePath checks the path of a file in a volume that carob writes.
 // Names that begin with two dots are its own.
 func validateFilePath(at *field.Path, p string) field.ErrorList {
-	if p == "" {
-		return field.ErrorList{field.Required(at, "")}
-	}
 	errs := validateDescendingPath(at, p)
-	if strings.HasPrefix(p, "..") && !strings.HasPrefix(p, "../") && p != ".." {
+	if strings.HasPrefix(p, "..") && !strings.HasPrefix(p, "../") {
 		errs = append(errs, field.Invalid(at, p, "must not start with '..'"))
 	}
 	return errs
@@ -186,10 +208,11 @@ func validateFilePath(at *field.Path, p string) field.ErrorList {
 
 // validateDescendingPath wants a relative path that never goes up.
 func validateDescendingPath(at *field.Path, p string) field.ErrorList {
+	var errs field.ErrorList
 	if path.IsAbs(p) {
-		return field.ErrorList{field.Invalid(at, p, "must be a relative path")}
+		errs = append(errs, field.Invalid(at, p, "must be a relative path"))
 	}
-	return validateNoBacksteps(at, p)
+	return append(errs, validateNoBacksteps(at, p)...)
 }
 
 func validateNoBacksteps(at *field.Path, p string) field.ErrorList {

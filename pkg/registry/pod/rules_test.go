@@ -1,0 +1,172 @@
+package pod
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	genericrequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"sigs.k8s.io/yaml"
+)
+
+// change is what a case says of a pod, beside what all pods of these tests have.
+type change struct {
+	M  json.RawMessage `json:"m"`
+	S  json.RawMessage `json:"s"`
+	C  json.RawMessage `json:"c"`
+	St json.RawMessage `json:"st"`
+}
+
+type ruleCase struct {
+	change
+	Sub      string `json:"sub"`
+	Old, New *change
+}
+
+type rule struct {
+	ruleCase
+	Case       *ruleCase
+	Want, Warn []string
+}
+
+func readRules(t *testing.T, file string) []rule {
+	t.Helper()
+	data, err := os.ReadFile("testdata/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules []rule
+	if err := yaml.UnmarshalStrict(data, &rules); err != nil {
+		t.Fatal(err)
+	}
+	for i := range rules {
+		if rules[i].Case != nil {
+			rules[i].ruleCase = *rules[i].Case
+		}
+	}
+	return rules
+}
+
+// pod makes the pod that the API decodes.
+func (c *change) pod(t *testing.T) *corev1.Pod {
+	t.Helper()
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}}
+	container := corev1.Container{Name: "main", Image: "busybox:1"}
+	for _, part := range []struct {
+		text json.RawMessage
+		into any
+	}{{c.M, &p.ObjectMeta}, {c.S, &p.Spec}, {c.C, &container}, {c.St, &p.Status}} {
+		if len(part.text) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(part.text, part.into); err != nil {
+			t.Fatalf("%v in %s", err, part.text)
+		}
+	}
+	if p.Spec.Containers == nil {
+		p.Spec.Containers = []corev1.Container{container}
+	}
+	if p.Name == "-" {
+		p.Name = ""
+	}
+	SetDefaults(p)
+	NameServiceAccount(&p.Spec)
+	return p
+}
+
+var examples = regexp.MustCompile(` \(e\.g\. .*$`)
+
+// short leaves out what makes a message long: examples and differences.
+func short(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return examples.ReplaceAllString(line, "")
+}
+
+func shortAll(texts []string) []string {
+	var out []string
+	for _, text := range texts {
+		out = append(out, short(text))
+	}
+	return out
+}
+
+// causes are the lines that a client gets.
+func causes(t *testing.T, err error) []string {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	status, ok := err.(errors.APIStatus) //nolint:errorlint // it is what the library returns
+	if !ok || status.Status().Details == nil || status.Status().Reason != metav1.StatusReasonInvalid {
+		t.Fatalf("not about what is invalid: %v", err)
+	}
+	var out []string
+	for _, c := range status.Status().Details.Causes {
+		out = append(out, c.Field+": "+c.Message)
+	}
+	return shortAll(out)
+}
+
+func TestRulesOfCreation(t *testing.T) {
+	for i, r := range readRules(t, "rules_create.yaml") {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			p := r.pod(t)
+			ctx := genericrequest.WithNamespace(t.Context(), p.Namespace)
+			rest.FillObjectMetaSystemFields(p)
+			err := rest.BeforeCreate(newStrategy(), ctx, p)
+			if diff := cmp.Diff(r.Want, causes(t, err)); diff != "" {
+				t.Errorf("errors (-want +got)\n%s", diff)
+			}
+			if diff := cmp.Diff(r.Warn, shortAll(newStrategy().WarningsOnCreate(ctx, p))); diff != "" {
+				t.Errorf("warnings (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRulesOfUpdates(t *testing.T) {
+	for i, r := range readRules(t, "rules_update.yaml") {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			p, old := r.New.pod(t), r.Old.pod(t)
+			rest.FillObjectMetaSystemFields(old)
+			for _, x := range []*corev1.Pod{p, old} {
+				x.UID, x.CreationTimestamp, x.ResourceVersion, x.Generation = old.UID, old.CreationTimestamp, "1", 1
+				admit(&x.Spec)
+			}
+			s := map[string]rest.RESTUpdateStrategy{
+				"": newStrategy(), "status": statusStrategy{newStrategy()}, "ephemeralcontainers": ephemeralStrategy{newStrategy()},
+			}[r.Sub]
+			ctx := genericrequest.WithNamespace(t.Context(), p.Namespace)
+			err := rest.BeforeUpdate(s, ctx, p, old)
+			if diff := cmp.Diff(r.Want, causes(t, err)); diff != "" {
+				t.Errorf("errors (-want +got)\n%s", diff)
+			}
+			if diff := cmp.Diff(r.Warn, shortAll(s.WarningsOnUpdate(ctx, p, old))); diff != "" {
+				t.Errorf("warnings (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestForbiddenChangesAreShown in the form that Kubernetes has for them.
+func TestForbiddenChangesAreShown(t *testing.T) {
+	old := stored(t, `{spec: {containers: [{name: a, image: "i:1"}]}}`)
+	p := old.DeepCopy()
+	p.Spec.Containers[0].Command = []string{"run"}
+	errs := ValidateUpdate(p, old)
+	const want = "@@ -5,7 +5,9 @@\n" +
+		"   {\n    \"Name\": \"a\",\n    \"Image\": \"i:1\",\n" +
+		"-   \"Command\": null,\n+   \"Command\": [\n+    \"run\"\n+   ],\n" +
+		"    \"Args\": null,\n    \"WorkingDir\": \"\",\n    \"Ports\": null,\n"
+	if len(errs) != 1 || !strings.Contains(errs[0].Detail, want) {
+		t.Errorf("got %v, want it to contain\n%s", errs, want)
+	}
+}
