@@ -9,6 +9,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -24,8 +25,10 @@ import (
 
 	"github.com/carob-project/carob/pkg/registry/configmap"
 	"github.com/carob-project/carob/pkg/registry/controllerrevision"
+	"github.com/carob-project/carob/pkg/registry/cronjob"
 	"github.com/carob-project/carob/pkg/registry/deployment"
 	"github.com/carob-project/carob/pkg/registry/event"
+	"github.com/carob-project/carob/pkg/registry/job"
 	"github.com/carob-project/carob/pkg/registry/lease"
 	"github.com/carob-project/carob/pkg/registry/metrics"
 	"github.com/carob-project/carob/pkg/registry/namespace"
@@ -78,7 +81,7 @@ func newSchemes() (*schemes, error) {
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 		metrics.AddToScheme,
 		replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
-		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme,
+		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme, job.AddToScheme, cronjob.AddToScheme,
 	} {
 		if err := add(s.full); err != nil {
 			return nil, fmt.Errorf("scheme: %w", err)
@@ -95,7 +98,7 @@ func groupVersions() []schema.GroupVersion {
 		schedulingv1.SchemeGroupVersion, nodev1.SchemeGroupVersion,
 		authenticationv1.SchemeGroupVersion, authorizationv1.SchemeGroupVersion,
 		metricsv1beta1.SchemeGroupVersion,
-		appsv1.SchemeGroupVersion, autoscalingv1.SchemeGroupVersion,
+		appsv1.SchemeGroupVersion, autoscalingv1.SchemeGroupVersion, batchv1.SchemeGroupVersion,
 	}
 }
 
@@ -105,7 +108,7 @@ func addVersions(s *runtime.Scheme) error {
 		schedulingv1.AddToScheme, nodev1.AddToScheme,
 		authenticationv1.AddToScheme, authorizationv1.AddToScheme,
 		metricsv1beta1.AddToScheme,
-		appsv1.AddToScheme, autoscalingv1.AddToScheme,
+		appsv1.AddToScheme, autoscalingv1.AddToScheme, batchv1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return err

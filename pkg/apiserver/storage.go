@@ -6,6 +6,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -23,8 +24,10 @@ import (
 
 	"github.com/carob-project/carob/pkg/registry/configmap"
 	"github.com/carob-project/carob/pkg/registry/controllerrevision"
+	"github.com/carob-project/carob/pkg/registry/cronjob"
 	"github.com/carob-project/carob/pkg/registry/deployment"
 	"github.com/carob-project/carob/pkg/registry/event"
+	"github.com/carob-project/carob/pkg/registry/job"
 	"github.com/carob-project/carob/pkg/registry/kind"
 	"github.com/carob-project/carob/pkg/registry/lease"
 	"github.com/carob-project/carob/pkg/registry/metrics"
@@ -121,6 +124,10 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 	if err != nil {
 		return nil, err
 	}
+	batch, err := join(getter, job.NewStorage, cronjob.NewStorage)
+	if err != nil {
+		return nil, err
+	}
 	leases, err := single(lease.Kind(), getter)
 	if err != nil {
 		return nil, err
@@ -140,6 +147,7 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 	return map[schema.GroupVersion]storageMap{
 		corev1.SchemeGroupVersion:         core,
 		appsv1.SchemeGroupVersion:         apps,
+		batchv1.SchemeGroupVersion:        batch,
 		coordinationv1.SchemeGroupVersion: leases,
 		eventsv1.SchemeGroupVersion:       {"events": core["events"]},
 		schedulingv1.SchemeGroupVersion:   priorities,
@@ -150,18 +158,21 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 
 // workloads are the kinds of apps/v1.
 func workloads(getter generic.RESTOptionsGetter) (storageMap, error) {
-	apps := storageMap{}
-	for _, add := range []func(generic.RESTOptionsGetter) (storageMap, error){
-		replicaset.NewStorage, deployment.NewStorage, statefulset.NewStorage,
-		func(g generic.RESTOptionsGetter) (storageMap, error) { return single(controllerrevision.Kind(), g) },
-	} {
+	return join(getter, replicaset.NewStorage, deployment.NewStorage, statefulset.NewStorage,
+		func(g generic.RESTOptionsGetter) (storageMap, error) { return single(controllerrevision.Kind(), g) })
+}
+
+// join joins the storage of several kinds.
+func join(getter generic.RESTOptionsGetter, kinds ...func(generic.RESTOptionsGetter) (storageMap, error)) (storageMap, error) {
+	joined := storageMap{}
+	for _, add := range kinds {
 		m, err := add(getter)
 		if err != nil {
 			return nil, err
 		}
-		maps.Copy(apps, m)
+		maps.Copy(joined, m)
 	}
-	return apps, nil
+	return joined, nil
 }
 
 func single[T kind.Object](k kind.Kind[T], getter generic.RESTOptionsGetter) (storageMap, error) {

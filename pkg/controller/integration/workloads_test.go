@@ -19,7 +19,8 @@ import (
 )
 
 // agent plays a node's agent: pods that have a node get ready, pods that are
-// being deleted go. An image named stuck never gets ready.
+// being deleted go. An image named stuck never gets ready; done and fail end at
+// once.
 func agent(t *testing.T, c kubernetes.Interface, namespace string) {
 	t.Helper()
 	w, err := c.CoreV1().Pods(namespace).Watch(t.Context(), metav1.ListOptions{})
@@ -53,11 +54,27 @@ func play(ctx context.Context, c kubernetes.Interface, p *corev1.Pod) {
 	case p.Spec.NodeName != "" && p.Status.Phase == corev1.PodPending && !strings.Contains(p.Spec.Containers[0].Image, "stuck"):
 		p = p.DeepCopy()
 		p.Status.Phase = corev1.PodRunning
+		switch p.Spec.Containers[0].Image {
+		case "done":
+			end(ctx, c, p, corev1.PodSucceeded, 0)
+			return
+		case "fail":
+			end(ctx, c, p, corev1.PodFailed, 3)
+			return
+		}
 		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{
 			Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now(),
 		})
 		_, _ = c.CoreV1().Pods(p.Namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{})
 	}
+}
+
+func end(ctx context.Context, c kubernetes.Interface, p *corev1.Pod, phase corev1.PodPhase, code int32) {
+	p.Status.Phase = phase
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "c", State: corev1.ContainerState{
+		Terminated: &corev1.ContainerStateTerminated{ExitCode: code, FinishedAt: metav1.Now()},
+	}}}
+	_, _ = c.CoreV1().Pods(p.Namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{})
 }
 
 func template(app, image string) corev1.PodTemplateSpec {
@@ -82,6 +99,8 @@ func TestWorkloads(t *testing.T) {
 		"Deployment":            deployments,
 		"StatefulSet":           statefulSet,
 		"Refused":               refusedTemplates,
+		"Job":                   jobs,
+		"CronJob":               cronJobs,
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := strings.ToLower(name)

@@ -2,6 +2,7 @@ package job
 
 import (
 	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -177,4 +178,19 @@ func (d *decision) set(t batchv1.JobConditionType, status corev1.ConditionStatus
 // Finished says whether a Job is over for good.
 func Finished(j *batchv1.Job) bool {
 	return condition(j.Status.Conditions, batchv1.JobComplete) != nil || condition(j.Status.Conditions, batchv1.JobFailed) != nil
+}
+
+// Expiry is when a Job that is over is to be deleted; ok is false where it is
+// to be kept.
+func Expiry(j *batchv1.Job) (at time.Time, ok bool) {
+	ttl := j.Spec.TTLSecondsAfterFinished
+	if ttl == nil {
+		return time.Time{}, false
+	}
+	for _, t := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed} {
+		if c := condition(j.Status.Conditions, t); c != nil {
+			return c.LastTransitionTime.Add(time.Duration(*ttl) * time.Second), true
+		}
+	}
+	return time.Time{}, false
 }

@@ -5,7 +5,9 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/carob-project/carob/pkg/controller/cronjob"
 	"github.com/carob-project/carob/pkg/controller/deployment"
+	"github.com/carob-project/carob/pkg/controller/job"
 	"github.com/carob-project/carob/pkg/controller/replicaset"
 	"github.com/carob-project/carob/pkg/controller/statefulset"
 )
@@ -42,7 +44,19 @@ func (m *Manager) buildWorkloads(o Options) error {
 	if err != nil {
 		return err
 	}
-	m.loops["statefulset"] = stateful
+	jobs, err := job.New(job.Options{
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("job-controller"), Log: o.Log.Named("job"),
+	})
+	if err != nil {
+		return err
+	}
+	crons, err := cronjob.New(cronjob.Options{
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("cronjob-controller"), Log: o.Log.Named("cronjob"),
+	})
+	if err != nil {
+		return err
+	}
+	m.loops["statefulset"], m.loops["job"], m.loops["cronjob"] = stateful, jobs, crons
 	m.loops["replicaset"], m.loops["replicationcontroller"], m.loops["deployment"] = sets, old, deployments
 	return nil
 }

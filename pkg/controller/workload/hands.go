@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -58,19 +59,38 @@ func (h *Hands) tell(verb string, owner Owner, p *corev1.Pod, err error) {
 	h.Recorder.Event(owner, eventType, reason, text)
 }
 
-// Make creates n pods, in batches that double as long as all goes well, and
-// returns the first failure. pod returns a new pod each time; its generateName
-// is made a name.
+// Make creates n pods as MakeAll does. pod returns a new pod each time.
 func (h *Hands) Make(ctx context.Context, owner Owner, n int, pod func() *corev1.Pod) error {
-	n = min(n, burst)
-	for batch := 1; n > 0; batch *= 2 {
-		batch = min(batch, n)
-		if err := inParallel(batch, func(int) error { return h.Create(ctx, owner, pod()) }); err != nil {
-			return err
-		}
-		n -= batch
+	pods := make([]*corev1.Pod, min(n, burst))
+	for i := range pods {
+		pods[i] = pod()
 	}
-	return nil
+	_, err := h.MakeAll(ctx, owner, pods)
+	return err
+}
+
+// MakeAll creates pods, in batches that double as long as all goes well. It
+// returns how many there are now, and the first failure. Each generateName is
+// made a name.
+func (h *Hands) MakeAll(ctx context.Context, owner Owner, pods []*corev1.Pod) (made int, err error) {
+	pods = pods[:min(len(pods), burst)]
+	for batch := 1; len(pods) > 0; batch *= 2 {
+		batch = min(batch, len(pods))
+		var ok atomic.Int64
+		err := inParallel(batch, func(i int) error {
+			err := h.Create(ctx, owner, pods[i])
+			if err == nil {
+				ok.Add(1)
+			}
+			return err
+		})
+		made += int(ok.Load())
+		if err != nil {
+			return made, err
+		}
+		pods = pods[batch:]
+	}
+	return made, nil
 }
 
 // Create makes one pod. That its namespace is being deleted is no failure.
