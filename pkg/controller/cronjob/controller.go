@@ -33,9 +33,9 @@ type Options struct {
 	Client    kubernetes.Interface
 	Informers informers.SharedInformerFactory
 	Recorder  record.EventRecorder
-	// ClockSet, which may be nil, tells that somebody has set the machine's
-	// clock.
-	ClockSet <-chan struct{}
+	// Clock, which may be nil, returns a channel that tells that somebody has
+	// set the machine's clock.
+	Clock func(context.Context) (<-chan struct{}, error)
 	// Log may be nil.
 	Log *zap.Logger
 }
@@ -49,7 +49,7 @@ type Controller struct {
 	synced   []cache.DoneChecker
 	ready    chan struct{}
 	queue    *work.Queue[string]
-	clockSet <-chan struct{}
+	clock    func(context.Context) (<-chan struct{}, error)
 	written  workload.Written
 }
 
@@ -61,7 +61,7 @@ func New(o Options) (*Controller, error) {
 	crons, jobs := o.Informers.Batch().V1().CronJobs().Informer(), o.Informers.Batch().V1().Jobs().Informer()
 	c := &Controller{
 		client: o.Client, recorder: o.Recorder, crons: crons.GetIndexer(), jobs: jobs.GetIndexer(),
-		ready: make(chan struct{}), queue: work.New[string](o.Log), clockSet: o.ClockSet,
+		ready: make(chan struct{}), queue: work.New[string](o.Log), clock: o.Clock,
 	}
 	if err := workload.IndexByOwner(jobs); err != nil {
 		return nil, fmt.Errorf("cronjob: %w", err)
@@ -87,25 +87,32 @@ func (c *Controller) Run(ctx context.Context) error {
 	if !workload.Synced(ctx, c.synced) {
 		return nil
 	}
+	var set <-chan struct{}
+	if c.clock != nil {
+		var err error
+		if set, err = c.clock(ctx); err != nil {
+			return err
+		}
+	}
 	close(c.ready)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.followClock(ctx)
+		c.follow(ctx, set)
 	}()
 	c.queue.Run(ctx, workers, c.sync)
 	<-done
 	return nil
 }
 
-// followClock looks at every CronJob when the clock was set: waits are
-// measured in time that has passed, schedules are not.
-func (c *Controller) followClock(ctx context.Context) {
+// follow looks at every CronJob when the clock was set: waits are measured in
+// time that has passed, schedules are not.
+func (c *Controller) follow(ctx context.Context, set <-chan struct{}) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case _, ok := <-c.clockSet:
+		case _, ok := <-set:
 			if !ok {
 				return
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/carob-project/carob/pkg/controller/job"
 	"github.com/carob-project/carob/pkg/controller/replicaset"
 	"github.com/carob-project/carob/pkg/controller/statefulset"
+	"github.com/carob-project/carob/pkg/wallclock"
 )
 
 // recorder tells of what a controller does, under the name that it has in
@@ -44,6 +45,13 @@ func (m *Manager) buildWorkloads(o Options) error {
 	if err != nil {
 		return err
 	}
+	m.loops["statefulset"] = stateful
+	m.loops["replicaset"], m.loops["replicationcontroller"], m.loops["deployment"] = sets, old, deployments
+	return m.buildBatch(o)
+}
+
+// buildBatch makes the controllers of work that ends.
+func (m *Manager) buildBatch(o Options) error {
 	jobs, err := job.New(job.Options{
 		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("job-controller"), Log: o.Log.Named("job"),
 	})
@@ -51,12 +59,11 @@ func (m *Manager) buildWorkloads(o Options) error {
 		return err
 	}
 	crons, err := cronjob.New(cronjob.Options{
-		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("cronjob-controller"), Log: o.Log.Named("cronjob"),
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("cronjob-controller"), Clock: wallclock.Watch, Log: o.Log.Named("cronjob"),
 	})
 	if err != nil {
 		return err
 	}
-	m.loops["statefulset"], m.loops["job"], m.loops["cronjob"] = stateful, jobs, crons
-	m.loops["replicaset"], m.loops["replicationcontroller"], m.loops["deployment"] = sets, old, deployments
+	m.loops["job"], m.loops["cronjob"] = jobs, crons
 	return nil
 }

@@ -6,6 +6,7 @@ package job
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"time"
@@ -134,7 +135,7 @@ func SetDefaults(j *batchv1.Job) {
 		}
 	}
 	if len(j.Labels) == 0 && s.Template.Labels != nil {
-		j.Labels = s.Template.Labels
+		j.Labels = maps.Clone(s.Template.Labels)
 	}
 	if s.CompletionMode == nil {
 		s.CompletionMode = ptr.To(batchv1.NonIndexedCompletion)

@@ -77,7 +77,7 @@ func (c *statusCheck) numbers() {
 	if s.Succeeded < old.Succeeded && !scalable {
 		c.invalid("succeeded", s.Succeeded, "cannot decrease the succeeded counter")
 	}
-	if changed := !ptr.Equal(s.Ready, old.Ready) || s.Active != old.Active; changed && ptr.Deref(s.Ready, 0) > s.Active {
+	if changed := !ptr.Equal(s.Ready, old.Ready) || s.Active != old.Active; changed && s.Ready != nil && *s.Ready > s.Active {
 		c.invalid("ready", *s.Ready, "cannot set more ready pods than active")
 	}
 }
