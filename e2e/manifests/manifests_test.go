@@ -55,6 +55,9 @@ var checks = map[string]func(*testing.T, applied){
 	"deployment.yaml":        deployment,
 	"runtime-class.yaml":     runtimeClass,
 	"statefulset.yaml":       statefulSet,
+	"job.yaml":               indexedJob,
+	"job-policy.yaml":        pickyJob,
+	"cronjob.yaml":           cronJob,
 }
 
 func TestManifests(t *testing.T) {

@@ -23,3 +23,37 @@ func statefulSet(t *testing.T, a applied) {
 		a.logs(t, name, "db", "I am "+name)
 	}
 }
+
+func indexedJob(t *testing.T, a applied) {
+	a.K(t, "wait", "--for=condition=complete", "job/pieces", "--timeout=60s")
+	if got := a.Get(t, "job", "pieces", "{.status.completedIndexes} {.status.succeeded}"); got != "0-5 6" {
+		t.Errorf("completed: %s", got)
+	}
+	out := a.K(t, "logs", "-l", "job-name=pieces", "--max-log-requests=6")
+	for _, piece := range []string{"0", "1", "2", "3", "4", "5"} {
+		if !strings.Contains(out, "piece "+piece+" is done") {
+			t.Errorf("no piece %s in %s", piece, out)
+		}
+	}
+	if out := a.K(t, "describe", "job", "pieces"); !strings.Contains(strings.Join(strings.Fields(out), " "), "Completed Indexes: 0-5 ") || !strings.Contains(out, "Job completed") {
+		t.Errorf("described as %s", out)
+	}
+}
+
+func pickyJob(t *testing.T, a applied) {
+	a.K(t, "wait", "--for=condition=failed", "job/picky", "--timeout=60s")
+	if got := a.Get(t, "job", "picky", "{.status.failed} {.status.conditions[?(@.type=='Failed')].reason}"); got != "1 PodFailurePolicy" {
+		t.Errorf("ended with %s", got)
+	}
+}
+
+func cronJob(t *testing.T, a applied) {
+	a.K(t, "create", "job", "now", "--from=cronjob/report")
+	a.K(t, "wait", "--for=condition=complete", "job/now", "--timeout=60s")
+	if out := a.K(t, "logs", "job/now"); !strings.Contains(out, "reported at ") {
+		t.Errorf("log: %s", out)
+	}
+	if out := a.K(t, "get", "cronjob", "report", "--no-headers"); !strings.HasPrefix(strings.Join(strings.Fields(out), " "), "report */5 * * * * Asia/Tokyo False ") {
+		t.Errorf("got %s", out)
+	}
+}
