@@ -9,8 +9,10 @@ import (
 	"github.com/carob-project/carob/pkg/agent/nodestatus"
 	"github.com/carob-project/carob/pkg/cgroup"
 	"github.com/carob-project/carob/pkg/ctrd"
+	"github.com/carob-project/carob/pkg/eviction"
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/usage"
+	"github.com/carob-project/carob/pkg/volume"
 )
 
 // meter reads counters from control groups and, of the machine, from /proc.
@@ -31,3 +33,44 @@ func (m meter) ContainerUsage(p *corev1.Pod, id string) (usage.Counters, error) 
 	s, err := m.cgroups.ContainerStats(name, ctrd.ScopePrefix, id)
 	return usage.Counters{At: time.Now(), CPU: s.CPUUsage, Memory: s.MemoryWorkingSet}, err
 }
+
+// diskMeter measures volumes and logs where they lie, and asks containerd for
+// the rest.
+type diskMeter struct {
+	volumes *volume.Manager
+	runtime *ctrd.Runtime
+}
+
+// VolumeUse implements agent.DiskMeter.
+func (m diskMeter) VolumeUse(ctx context.Context, p *corev1.Pod) (map[string]eviction.Disk, error) {
+	var names []string
+	for i := range p.Spec.Volumes {
+		if v := &p.Spec.Volumes[i]; eviction.OnDisk(v) {
+			names = append(names, v.Name)
+		}
+	}
+	used, err := m.volumes.Usage(ctx, p.UID, names)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]eviction.Disk, len(used))
+	for name, u := range used {
+		out[name] = eviction.Disk(u)
+	}
+	return out, nil
+}
+
+// LogUse implements agent.DiskMeter.
+func (m diskMeter) LogUse(ctx context.Context, p *corev1.Pod, container string) (eviction.Disk, error) {
+	u, err := m.volumes.LogUsage(ctx, p.UID, container)
+	return eviction.Disk(u), err
+}
+
+// LayerUse implements agent.DiskMeter.
+func (m diskMeter) LayerUse(ctx context.Context, id string) (eviction.Disk, error) {
+	bytes, inodes, err := m.runtime.LayerUse(ctx, id)
+	return eviction.Disk{Bytes: bytes, Inodes: inodes}, err
+}
+
+// OwnImageDisk implements agent.DiskMeter.
+func (m diskMeter) OwnImageDisk() bool { return false }

@@ -88,7 +88,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		Exec: ctrd.NewCommands(runtime, filepath.Join(c.RunDir, "exec")),
 		API:  podsReach(c.Listen, network.CIDR().IsValid(), nodeIPs(c.Listen)[0]), HostAPI: listener(c.Listen),
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
-		Volumes: volumes, VolumeView: volumeParts{volumes}, VolumeUsage: volumeParts{volumes},
+		Volumes: volumes, VolumeView: volumeParts{volumes}, Disk: diskMeter{volumes, runtime},
 		Meter: meter{cgroups, machine},
 		Logs:  logs, LogReader: logs, Messages: volumeParts{volumes},
 		Inside: runtime, Attacher: logs, Dial: netdial.Localhost, Init: c.Init,

@@ -64,20 +64,6 @@ type volumeParts struct{ *volume.Manager }
 // List implements agent.VolumeView.
 func (v volumeParts) List() ([]types.UID, error) { return v.UIDs() }
 
-// EmptyDirUsage implements agent.VolumeUsage; volumes within their limits are
-// left out.
-func (v volumeParts) EmptyDirUsage(ctx context.Context, p *corev1.Pod) (map[string]int64, error) {
-	over, err := v.Exceeded(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	used := make(map[string]int64, len(over))
-	for _, o := range over {
-		used[o.Volume] = o.Used
-	}
-	return used, nil
-}
-
 // TerminationMessage implements agent.Messages.
 func (v volumeParts) TerminationMessage(_ context.Context, k agent.LogKey) (string, error) {
 	return v.ReadTerminationMessage(k.Pod.UID, k.Container, k.Number, corev1.TerminationMessageReadFile, false, nil)

@@ -34,6 +34,7 @@ var checks = map[string]func(*testing.T, applied){
 	"security.yaml":          security,
 	"limits.yaml":            limits,
 	"pod-resources.yaml":     podResources,
+	"local-storage.yaml":     localStorage,
 	"host-port.yaml":         hostPort,
 	"run-to-completion.yaml": runToCompletion,
 	"on-failure.yaml":        onFailure,

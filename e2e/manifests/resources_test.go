@@ -42,6 +42,15 @@ func podResources(t *testing.T, a applied) {
 	}
 }
 
+// localStorage reads what the pod was told of the disk and what the API shows.
+func localStorage(t *testing.T, a applied) {
+	a.WaitReady(t, "local-storage")
+	a.logs(t, "local-storage", "app", "may take 20 MiB\n")
+	if got := a.Get(t, "pod", "local-storage", "{.status.qosClass} {.status.allocatedResources}"); got != `BestEffort {"ephemeral-storage":"10Mi"}` {
+		t.Errorf("status: %s", got)
+	}
+}
+
 // controlFile reads a control file of a pod's group, in whichever hierarchy the machine has.
 func controlFile(t *testing.T, uid, controller, v1, v2 string) string {
 	t.Helper()

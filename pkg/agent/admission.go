@@ -47,7 +47,7 @@ func Admit(p *corev1.Pod, admitted []*corev1.Pod, node *corev1.Node, allocatable
 }
 
 func rejected(reason, message string) *pod.Eviction {
-	return &pod.Eviction{Reason: reason, Message: "Pod was rejected: " + message}
+	return &pod.Eviction{Reason: reason, Message: pod.Rejected + message}
 }
 
 // failed rejects for a check that the scheduler makes, too.

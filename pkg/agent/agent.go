@@ -44,11 +44,11 @@ type Options struct {
 	Exec probe.Execer
 	// Meter is optional; without it nobody can be told what pods use.
 	Meter Meter
-	// VolumeUsage is optional; without it no size limit is enforced here.
-	VolumeUsage VolumeUsage
-	Logs        Logs
-	LogReader   server.LogReader
-	Messages    Messages
+	// Disk is optional; without it no limit of the disk is enforced here.
+	Disk      DiskMeter
+	Logs      Logs
+	LogReader server.LogReader
+	Messages  Messages
 
 	// Inside is optional; with it exec, attach and port-forward are served,
 	// and Attacher and Dial are required.
@@ -229,8 +229,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.o.Meter != nil {
 		wg.Go(func() { a.keepReadings(ctx) })
 	}
-	if a.o.VolumeUsage != nil {
-		wg.Go(func() { a.enforceSizes(ctx) })
+	if a.o.Disk != nil {
+		wg.Go(func() { a.enforceLimits(ctx) })
 	}
 	select {
 	case <-a.node.Registered():

@@ -199,23 +199,51 @@ func TestFinalizerKeepsObject(t *testing.T) {
 	})
 }
 
+// Pods that take more of the disk than they may end, with a second of grace and
+// the words that Kubernetes has; one that the system depends on stays.
 func TestEvictedForSize(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		r.world.usage["cache"] = 2 << 20
-		r.start()
-		defer func() { r.stop() }()
-		p := newPod("web", "app")
-		p.Spec.Volumes = []corev1.Volume{{Name: "cache", VolumeSource: corev1.VolumeSource{
-			EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: quantity("1Mi")},
-		}}}
-		r.create(p)
-		r.after(2 * time.Minute)
-		st := r.get("web").Status
-		if st.Phase != corev1.PodFailed || st.Reason != pod.ReasonEvicted || len(r.world.live("uid-web")) != 0 {
-			t.Errorf("status %+v", st)
-		}
-	})
+	big := int32(2_000_000_000)
+	for name, tc := range map[string]struct {
+		uses    string
+		limit   string
+		prio    *int32
+		message string
+	}{
+		"volume":   {uses: "cache", message: `Usage of EmptyDir volume "cache" exceeds the limit "1Mi". `},
+		"layer":    {uses: "layer app", limit: "1Mi", message: "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. "},
+		"logs":     {uses: "logs app", limit: "1Mi", message: "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. "},
+		"critical": {uses: "cache", prio: &big},
+		"within":   {uses: "layer app", limit: "3Mi"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.world.usage[tc.uses] = 2 << 20
+				r.start()
+				defer func() { r.stop() }()
+				p := newPod("web", "app")
+				p.Spec.Priority = tc.prio
+				p.Spec.Volumes = []corev1.Volume{{Name: "cache", VolumeSource: corev1.VolumeSource{
+					EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: quantity("1Mi")},
+				}}}
+				if tc.limit != "" {
+					p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: *quantity(tc.limit)}
+				}
+				r.create(p)
+				r.world.locked(func() { r.world.deaf = true })
+				r.after(15 * time.Second)
+				st := r.get("web").Status
+				if tc.message == "" {
+					r.wantRunning("web")
+					return
+				}
+				if st.Phase != corev1.PodFailed || st.Reason != pod.ReasonEvicted || st.Message != tc.message || len(r.world.live("uid-web")) != 0 {
+					t.Errorf("status %+v", st)
+				}
+				r.saw("web", "Warning Evicted  "+tc.message)
+			})
+		})
+	}
 }
 
 func TestPullFails(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/carob-project/carob/pkg/eviction"
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/usage"
 )
@@ -49,11 +50,19 @@ type VolumeView interface {
 	List() ([]types.UID, error)
 }
 
-// VolumeUsage measures volumes.
-type VolumeUsage interface {
-	// EmptyDirUsage returns the bytes in use of the pod's emptyDir volumes
-	// that have a size limit, by volume name.
-	EmptyDirUsage(ctx context.Context, p *corev1.Pod) (map[string]int64, error)
+// DiskMeter measures what pods take of the node's disk.
+type DiskMeter interface {
+	// VolumeUse returns what the pod's volumes on the disk take, by name.
+	VolumeUse(ctx context.Context, p *corev1.Pod) (map[string]eviction.Disk, error)
+	// LogUse returns what the logs of a container take, the rotated ones
+	// included.
+	LogUse(ctx context.Context, p *corev1.Pod, container string) (eviction.Disk, error)
+	// LayerUse returns what an attempt has written into its file system;
+	// pod.ErrNotFound where it is gone.
+	LayerUse(ctx context.Context, attempt string) (eviction.Disk, error)
+	// OwnImageDisk says that images and the containers' file systems lie on
+	// another disk than volumes and logs.
+	OwnImageDisk() bool
 }
 
 // Meter reads what is used.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
@@ -125,21 +124,6 @@ func TestAsDeleted(t *testing.T) {
 	}
 	if again := asDeleted(q, at.Add(time.Hour)); !again.DeletionTimestamp.Equal(q.DeletionTimestamp) {
 		t.Error("a deletion's terms were changed")
-	}
-}
-
-func TestOverSize(t *testing.T) {
-	limit := resource.MustParse("1Mi")
-	p := &corev1.Pod{Spec: corev1.PodSpec{Volumes: []corev1.Volume{
-		{Name: "free", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
-		{Name: "cache", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &limit}}},
-	}}}
-	if ev := overSize(p, map[string]int64{"free": 1 << 40, "cache": 1 << 20}); ev != nil {
-		t.Errorf("evicted at the limit: %+v", ev)
-	}
-	ev := overSize(p, map[string]int64{"cache": 1<<20 + 1})
-	if ev == nil || ev.Reason != "Evicted" || !ev.Disrupts || ev.Message != `Usage of EmptyDir volume "cache" exceeds the limit "1Mi". ` {
-		t.Errorf("eviction %+v", ev)
 	}
 }
 

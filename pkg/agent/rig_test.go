@@ -44,7 +44,7 @@ func (r *rig) start() {
 	o := agent.Options{
 		Client: r.client, NodeName: "node", NodeIPs: []string{"192.0.2.1"},
 		Runtime: w, View: w, Images: w, Sandboxes: sandboxes{w}, SandboxView: sandboxes{w},
-		Volumes: volumes{w}, VolumeView: volumes{w}, VolumeUsage: volumes{w}, Messages: volumes{w},
+		Volumes: volumes{w}, VolumeView: volumes{w}, Disk: volumes{w}, Messages: volumes{w},
 		Logs: logs{w}, LogReader: logs{w}, Machine: machine{}, AgentVersion: "v0.1.0",
 		Collectors: []agent.Collector{sandboxes{w}}, Exec: w,
 	}

@@ -133,15 +133,10 @@ func (w *worker) lost(last *corev1.Pod, now time.Time) {
 // evict ends the pod for good, unless it has ended already.
 func (w *worker) evict(ev pod.Eviction) {
 	w.mu.Lock()
-	p, first := w.pod, w.eviction == nil
-	if first {
+	if w.eviction == nil {
 		w.eviction = &ev
 	}
 	w.mu.Unlock()
-	if !first {
-		return
-	}
-	w.warning(p, "", ev.Reason, "%s", ev.Message)
 	w.poke()
 }
 

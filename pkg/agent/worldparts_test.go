@@ -11,6 +11,7 @@ import (
 
 	"github.com/carob-project/carob/pkg/agent"
 	"github.com/carob-project/carob/pkg/agent/nodestatus"
+	"github.com/carob-project/carob/pkg/eviction"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -139,15 +140,33 @@ func (v volumes) List() ([]types.UID, error) {
 	return out, nil
 }
 
-func (v volumes) EmptyDirUsage(context.Context, *corev1.Pod) (map[string]int64, error) {
+func (v volumes) VolumeUse(_ context.Context, p *corev1.Pod) (map[string]eviction.Disk, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	out := map[string]int64{}
-	for k, n := range v.usage {
-		out[k] = n
+	out := map[string]eviction.Disk{}
+	for i := range p.Spec.Volumes {
+		name := p.Spec.Volumes[i].Name
+		out[name] = eviction.Disk{Bytes: v.usage[name], Inodes: 1}
 	}
 	return out, nil
 }
+
+func (v volumes) LogUse(_ context.Context, _ *corev1.Pod, container string) (eviction.Disk, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return eviction.Disk{Bytes: v.usage["logs "+container], Inodes: 1}, nil
+}
+
+func (v volumes) LayerUse(_ context.Context, id string) (eviction.Disk, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.attempts[id] == nil {
+		return eviction.Disk{}, pod.ErrNotFound
+	}
+	return eviction.Disk{Bytes: v.usage["layer "+v.attempts[id].Container], Inodes: 1}, nil
+}
+
+func (v volumes) OwnImageDisk() bool { return false }
 
 func (v volumes) TerminationMessage(_ context.Context, k agent.LogKey) (string, error) {
 	return fmt.Sprintf("bye from %s %d", k.Container, k.Number), nil

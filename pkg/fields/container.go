@@ -49,11 +49,11 @@ func envRules(p string) []Rule {
 }
 
 func containerResourceRules(p string) []Rule {
-	const note = "only cpu and memory are counted and limited"
-	later := []string{"ephemeral-storage", "hugepages-*", "?*/?*"}
+	const note = "only cpu, memory and ephemeral-storage are counted and limited"
+	keys, later := []string{"cpu", "memory", "ephemeral-storage"}, []string{"hugepages-*", "?*/?*"}
 	return []Rule{
-		{Path: p + ".limits", State: Limited, Keys: []string{"cpu", "memory"}, Later: later, Note: note},
-		{Path: p + ".requests", State: Limited, Keys: []string{"cpu", "memory"}, Later: later, Note: note},
+		{Path: p + ".limits", State: Limited, Keys: keys, Later: later, Note: note},
+		{Path: p + ".requests", State: Limited, Keys: keys, Later: later, Note: note},
 		refused(p+".claims", "devices are not allocated; leave it out"),
 	}
 }

@@ -72,9 +72,10 @@ func downwardRules(p string) []Rule {
 func resourceRefRules(p string) []Rule {
 	return []Rule{
 		honoured(p+".containerName", ""),
-		only(p+".resource", "only cpu and memory are counted and limited",
-			"limits.cpu", "limits.memory", "requests.cpu", "requests.memory").
-			later("*.ephemeral-storage", "limits.hugepages-*", "requests.hugepages-*"),
+		only(p+".resource", "only cpu, memory and ephemeral-storage are counted and limited",
+			"limits.cpu", "limits.memory", "limits.ephemeral-storage",
+			"requests.cpu", "requests.memory", "requests.ephemeral-storage").
+			later("limits.hugepages-*", "requests.hugepages-*"),
 		honoured(p+".divisor", "the result is rounded up; a limit that is not set is the node's allocatable"),
 	}
 }

@@ -71,7 +71,7 @@ func ResourceText(p *corev1.Pod, ref *corev1.ResourceFieldSelector, allocatable 
 	}
 	kind, name, _ := strings.Cut(ref.Resource, ".")
 	res := corev1.ResourceName(name)
-	if res != corev1.ResourceCPU && res != corev1.ResourceMemory {
+	if res != corev1.ResourceCPU && res != corev1.ResourceMemory && res != corev1.ResourceEphemeralStorage {
 		return "", configErrorf("unsupported container resource : %s", ref.Resource)
 	}
 	var q resource.Quantity

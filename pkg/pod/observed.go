@@ -134,7 +134,12 @@ type Eviction struct {
 	// Disrupts: the pod was admitted before, so that the condition
 	// DisruptionTarget tells controllers who ended it.
 	Disrupts bool
+	// Grace in seconds replaces the pod's grace period where it is set.
+	Grace *int64
 }
+
+// Rejected is how the message of a pod begins that its node did not admit.
+const Rejected = "Pod was rejected: "
 
 // Sandbox is what the containers of a pod share: namespaces, an IPC mount, a
 // cgroup, a network attachment.

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -73,7 +74,7 @@ func (pl *planner) planEnd() {
 		pl.notice("", corev1.EventTypeNormal, pl.end.reason, pl.end.message)
 	}
 	if !pl.terminal() && pl.o.Evicted != nil {
-		pl.notice("", corev1.EventTypeWarning, pl.end.reason, pl.end.message)
+		pl.notice("", corev1.EventTypeWarning, pl.end.reason, strings.TrimPrefix(pl.end.message, Rejected))
 	}
 	pl.removeOld()
 	if pl.stopAll() && pl.terminal() {

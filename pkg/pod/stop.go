@@ -25,7 +25,11 @@ type stopOrder struct {
 func (pl *planner) stopAll() bool {
 	pl.d.Stopping = true
 	order := func(a *Attempt) stopOrder {
-		return stopOrder{message: "Stopping container " + a.Container}
+		o := stopOrder{message: "Stopping container " + a.Container}
+		if pl.o.Evicted != nil {
+			o.grace = pl.o.Evicted.Grace
+		}
+		return o
 	}
 	others := false
 	pl.each(func(u *unit) {

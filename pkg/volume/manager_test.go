@@ -496,27 +496,36 @@ func TestTerminationMessage(t *testing.T) {
 	}
 }
 
-func TestExceeded(t *testing.T) {
+func TestUsage(t *testing.T) {
 	b := newBench(t)
-	p := volumePod(vol("x", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr(resource.MustParse("1Mi"))}}),
-		vol("free", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}))
-	if got, err := b.m.Exceeded(t.Context(), p); got != nil || err != nil {
-		t.Errorf("%v %v", got, err)
+	p := volumePod(vol("x", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}))
+	of := func() Usage {
+		got, err := b.m.Usage(t.Context(), p.UID, []string{"x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got["x"]
+	}
+	if got := of(); got != (Usage{}) {
+		t.Errorf("a volume that is not there takes %+v", got)
 	}
 	b.prepare(p)
+	empty := of()
 	dir := b.path("volumes", "x")
 	_ = os.MkdirAll(filepath.Join(dir, "a/b"), 0o700)
 	big := filepath.Join(dir, "a/b/big")
 	_ = os.WriteFile(big, make([]byte, 600<<10), 0o600)
 	_ = os.Link(big, filepath.Join(dir, "again"))
 	_ = os.Symlink("/", filepath.Join(dir, "root"))
-	if got, err := b.m.Exceeded(t.Context(), p); got != nil || err != nil {
-		t.Errorf("hard links or links count twice: %v %v", got, err)
+	if got := of(); got.Bytes < 600<<10 || got.Bytes > 700<<10 || got.Inodes != empty.Inodes+4 {
+		t.Errorf("hard links or links count twice: %+v", got)
 	}
-	_ = os.WriteFile(big+"2", make([]byte, 600<<10), 0o600)
-	got, err := b.m.Exceeded(t.Context(), p)
-	if err != nil || len(got) != 1 || got[0].Volume != "x" || got[0].Message != `Usage of EmptyDir volume "x" exceeds the limit "1Mi".` {
-		t.Errorf("%+v %v", got, err)
+	logs := b.path("logs", "app")
+	_ = os.MkdirAll(logs, 0o700)
+	_ = os.WriteFile(filepath.Join(logs, "0.log"), make([]byte, 5000), 0o600)
+	_ = os.WriteFile(filepath.Join(logs, "1.log.gz"), make([]byte, 5000), 0o600)
+	if got, err := b.m.LogUsage(t.Context(), p.UID, "app"); err != nil || got.Bytes < 10000 || got.Inodes != 2 {
+		t.Errorf("logs %+v, %v", got, err)
 	}
 }
 

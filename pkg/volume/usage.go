@@ -7,72 +7,80 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
-	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/carob-project/carob/pkg/podlog"
 )
 
-// Excess is an emptyDir volume that takes more than its sizeLimit.
-type Excess struct {
-	Volume string
-	// Used and Limit in bytes.
-	Used, Limit int64
-	// Message is what the status of the evicted pod says.
-	Message string
+// Usage is room on the disk.
+type Usage struct {
+	Bytes, Inodes int64
 }
 
-// Exceeded returns the emptyDir volumes on disk that take more than their
-// sizeLimit, for which Kubernetes evicts the pod. Those in memory cannot: their
-// file system is that small. It reads all directories of such volumes.
-func (m *Manager) Exceeded(ctx context.Context, p *corev1.Pod) ([]Excess, error) {
-	l, err := m.layout(p.UID)
+// Usage returns what the named volumes of the pod, which lie on the disk, take
+// there, and its logs, by container. It reads all their directories.
+func (m *Manager) Usage(ctx context.Context, uid types.UID, volumes []string) (map[string]Usage, error) {
+	l, err := m.layout(uid)
 	if err != nil {
 		return nil, err
 	}
-	var over []Excess
-	for _, v := range p.Spec.Volumes {
-		s := v.EmptyDir
-		if s == nil || s.Medium != corev1.StorageMediumDefault || s.SizeLimit == nil || s.SizeLimit.IsZero() || !component(v.Name) {
+	out := make(map[string]Usage, len(volumes))
+	for _, name := range volumes {
+		if !component(name) {
 			continue
 		}
-		used, err := usage(ctx, l.volume(v.Name))
-		if err != nil {
-			return nil, fmt.Errorf("measuring volume %q: %w", v.Name, err)
-		}
-		if limit := s.SizeLimit.Value(); used > limit {
-			over = append(over, Excess{
-				Volume: v.Name, Used: used, Limit: limit,
-				Message: fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q.", v.Name, s.SizeLimit.String()),
-			})
+		if out[name], err = usage(ctx, l.volume(name)); err != nil {
+			return nil, fmt.Errorf("measuring volume %q: %w", name, err)
 		}
 	}
-	return over, nil
+	return out, nil
 }
 
-// usage returns the bytes that a directory takes on the disk, each file once.
+// LogUsage returns what the logs of a container take.
+func (m *Manager) LogUsage(ctx context.Context, uid types.UID, container string) (Usage, error) {
+	l, err := m.layout(uid)
+	if err != nil || !component(container) {
+		return Usage{}, err
+	}
+	u, err := usage(ctx, filepath.Dir(podlog.Path(l.dir, container, 0)))
+	if err != nil {
+		return u, fmt.Errorf("measuring the logs of %s: %w", container, err)
+	}
+	return u, nil
+}
+
+// usage returns what a directory takes on the disk, each file once.
 // What disappears meanwhile does not count; links and mounts are not followed.
-func usage(ctx context.Context, path string) (int64, error) {
+func usage(ctx context.Context, path string) (Usage, error) {
 	dir, err := openDirAt(unix.AT_FDCWD, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return Usage{}, nil
 	}
 	if err != nil {
-		return 0, err
+		return Usage{}, err
 	}
 	u := usageCount{ctx: ctx, seen: map[uint64]struct{}{}}
 	err = u.dir(dir, 0)
 	_ = dir.Close() // it was only read
-	return u.bytes, err
+	return u.Usage, err
 }
 
 // maxMeasured is how deep directories are measured; each level is held open.
 const maxMeasured = 500
 
 type usageCount struct {
-	ctx   context.Context
-	bytes int64
+	Usage
+	ctx context.Context
 	// seen are the inodes with several names.
 	seen map[uint64]struct{}
+}
+
+func (u *usageCount) count(st *unix.Stat_t) {
+	u.Bytes += st.Blocks * 512
+	u.Inodes++
 }
 
 func (u *usageCount) dir(dir *os.File, depth int) error {
@@ -112,10 +120,10 @@ func (u *usageCount) entry(dir *os.File, e fs.DirEntry, depth int) error {
 			}
 			u.seen[st.Ino] = struct{}{}
 		}
-		u.bytes += st.Blocks * 512
+		u.count(&st)
 		return nil
 	}
-	u.bytes += st.Blocks * 512
+	u.count(&st)
 	if depth >= maxMeasured {
 		return fmt.Errorf("its directories are nested more than %d deep", maxMeasured)
 	}
