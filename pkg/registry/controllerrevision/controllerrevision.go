@@ -29,7 +29,8 @@ func Kind() kind.Kind[*appsv1.ControllerRevision] {
 		Main: kind.Rules[*appsv1.ControllerRevision]{
 			Validate: func(_ context.Context, r *appsv1.ControllerRevision) field.ErrorList { return validate(r) },
 			ValidateUpdate: func(_ context.Context, r, old *appsv1.ControllerRevision) field.ErrorList {
-				return append(validate(r), workload.Immutable(r.Data, old.Data, field.NewPath("data"))...)
+				errs := workload.NonNegative(r.Revision, field.NewPath("revision"))
+				return append(errs, workload.Immutable(r.Data, old.Data, field.NewPath("data"))...)
 			},
 		},
 		Columns: []metav1.TableColumnDefinition{

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
+	"github.com/carob-project/carob/pkg/registry/kind"
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/workload"
 )
@@ -89,7 +90,7 @@ func validateStrategy(s *appsv1.DeploymentStrategy, at *field.Path) field.ErrorL
 			return field.ErrorList{field.Required(rolling, "this should be defaulted and never be nil")}
 		}
 	default:
-		return field.ErrorList{field.NotSupported(at, s, []string{
+		return field.ErrorList{field.NotSupported(at, kind.GoNames{Value: s}, []string{
 			string(appsv1.RecreateDeploymentStrategyType), string(appsv1.RollingUpdateDeploymentStrategyType),
 		})}
 	}

@@ -32,6 +32,15 @@ var (
 	_ rest.GarbageCollectionDeleteStrategy = strategy[Object]{}
 )
 
+// Strategy is what the library asks at each write to one endpoint.
+type Strategy interface {
+	rest.RESTCreateStrategy
+	rest.RESTUpdateStrategy
+}
+
+// Strategy returns that of an endpoint with the given rules.
+func (k Kind[T]) Strategy(r Rules[T]) Strategy { return k.strategy(r) }
+
 func (k Kind[T]) strategy(r Rules[T]) strategy[T] {
 	return strategy[T]{NameGenerator: names.SimpleNameGenerator, kind: k, rules: r}
 }

@@ -27,18 +27,24 @@ func ValidateQualifiedName(at *field.Path, name string) field.ErrorList {
 	return errs
 }
 
-// ValidateFinalizers wants those that are not Kubernetes' own to name whom they
-// belong to.
+// ValidateFinalizers checks the finalizers of an object, beside their form.
 func ValidateFinalizers(finalizers []string, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, f := range finalizers {
-		switch f {
-		case string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents:
-			continue
-		}
-		if !strings.Contains(f, "/") {
-			errs = append(errs, field.Invalid(at.Index(i), f, "name is neither a standard finalizer name nor is it fully qualified"))
-		}
+		errs = append(errs, ValidateFinalizer(f, at.Index(i))...)
 	}
 	return errs
+}
+
+// ValidateFinalizer wants one that is not Kubernetes' own to name whom it
+// belongs to.
+func ValidateFinalizer(f string, at *field.Path) field.ErrorList {
+	switch f {
+	case string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents:
+		return nil
+	}
+	if strings.Contains(f, "/") {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(at, f, "name is neither a standard finalizer name nor is it fully qualified")}
 }

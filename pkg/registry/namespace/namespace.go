@@ -62,9 +62,8 @@ func mainRules() rules {
 			setNameLabel(n)
 		},
 		Validate: func(_ context.Context, n *corev1.Namespace) field.ErrorList {
-			return append(validateFinalizers(n), validateNameLabel(n)...)
+			return validateFinalizers(n, func(int) *field.Path { return field.NewPath("spec", "finalizers") })
 		},
-		ValidateUpdate: func(_ context.Context, n, _ *corev1.Namespace) field.ErrorList { return validateNameLabel(n) },
 	}
 }
 
@@ -95,37 +94,30 @@ func finalizeRules() rules {
 			n.Status = old.Status
 			setNameLabel(n)
 		},
-		ValidateUpdate: func(_ context.Context, n, _ *corev1.Namespace) field.ErrorList { return validateFinalizers(n) },
+		ValidateUpdate: func(_ context.Context, n, _ *corev1.Namespace) field.ErrorList {
+			return validateFinalizers(n, field.NewPath("spec", "finalizers").Index)
+		},
 	}
 }
 
-// setNameLabel gives every namespace the label by which selectors find it; a
-// wrong value is left for validation to refuse.
+// setNameLabel gives every namespace the label by which selectors find it,
+// whatever a client has written there.
 func setNameLabel(n *corev1.Namespace) {
 	if n.Labels == nil {
 		n.Labels = map[string]string{}
 	}
-	if _, ok := n.Labels[corev1.LabelMetadataName]; !ok && n.Name != "" {
+	if n.Name != "" {
 		n.Labels[corev1.LabelMetadataName] = n.Name
 	}
 }
 
-func validateNameLabel(n *corev1.Namespace) field.ErrorList {
-	if v := n.Labels[corev1.LabelMetadataName]; v != n.Name {
-		at := field.NewPath("metadata", "labels").Key(corev1.LabelMetadataName)
-		return field.ErrorList{field.Invalid(at, v, "must equal "+n.Name)}
-	}
-	return nil
-}
-
-func validateFinalizers(n *corev1.Namespace) field.ErrorList {
+// validateFinalizers checks the finalizers of the spec. New ones are told of at
+// the path of their list.
+func validateFinalizers(n *corev1.Namespace, at func(i int) *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	at := field.NewPath("spec", "finalizers")
 	for i, f := range n.Spec.Finalizers {
-		errs = append(errs, validation.ValidateFinalizerName(string(f), at.Index(i))...)
-		if f == "" {
-			errs = append(errs, field.Required(at.Index(i), ""))
-		}
+		errs = append(errs, validation.ValidateFinalizerName(string(f), at(i))...)
+		errs = append(errs, kind.ValidateFinalizer(string(f), at(i))...)
 	}
 	return errs
 }

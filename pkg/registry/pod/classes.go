@@ -6,6 +6,8 @@ import (
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/carob-project/carob/pkg/registry/kind"
 )
 
 // validateClasses checks what a pod says about the classes it belongs to.
@@ -70,12 +72,12 @@ func validateNodeAffinityUpdate(s, old *corev1.PodSpec, path *field.Path) field.
 	now := requiredTerms(s)
 	at := path.Child("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
 	if len(now) != len(was) {
-		return field.ErrorList{field.Invalid(at, goNames{now}, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")}
+		return field.ErrorList{field.Invalid(at, kind.GoNames{Value: now}, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")}
 	}
 	var errs field.ErrorList
 	for i := range was {
 		if !narrows(&now[i], &was[i]) {
-			errs = append(errs, field.Invalid(at.Index(i), goNames{now[i]}, "only additions are allowed (no mutations or deletions)"))
+			errs = append(errs, field.Invalid(at.Index(i), kind.GoNames{Value: now[i]}, "only additions are allowed (no mutations or deletions)"))
 		}
 	}
 	return errs

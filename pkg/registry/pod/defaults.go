@@ -33,6 +33,9 @@ func AddToScheme(s *runtime.Scheme) error {
 func SetDefaults(p *corev1.Pod) {
 	s := &p.Spec
 	SetTemplateDefaults(s)
+	if *s.TerminationGracePeriodSeconds < 0 {
+		s.TerminationGracePeriodSeconds = ptr.To[int64](1)
+	}
 	setPointer(&s.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
 	if s.HostNetwork {
 		defaultHostPorts(s.InitContainers)
@@ -53,9 +56,6 @@ func SetTemplateDefaults(s *corev1.PodSpec) {
 	setDefault(&s.DNSPolicy, corev1.DNSClusterFirst)
 	setDefault(&s.SchedulerName, corev1.DefaultSchedulerName)
 	setPointer(&s.TerminationGracePeriodSeconds, int64(corev1.DefaultTerminationGracePeriodSeconds))
-	if *s.TerminationGracePeriodSeconds < 0 {
-		s.TerminationGracePeriodSeconds = ptr.To[int64](1)
-	}
 	setPointer(&s.SecurityContext, corev1.PodSecurityContext{})
 	for i := range s.InitContainers {
 		defaultContainer(&s.InitContainers[i])

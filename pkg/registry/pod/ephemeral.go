@@ -13,9 +13,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/carob-project/carob/pkg/registry/kind"
 )
 
 // EphemeralREST serves the subresource ephemeralcontainers, by which kubectl
@@ -100,7 +103,7 @@ func ValidateEphemeralUpdate(p, old *corev1.Pod) field.ErrorList {
 			errs = append(errs, field.Forbidden(at, fmt.Sprintf("existing ephemeral containers %q may not be removed\n", was.Name)))
 		case !apiequality.Semantic.DeepEqual(*was, p.Spec.EphemeralContainers[is]):
 			errs = append(errs, field.Forbidden(at, fmt.Sprintf("existing ephemeral containers %q may not be changed\n%v",
-				was.Name, diff.Diff(goNames{*was}, goNames{p.Spec.EphemeralContainers[is]}))))
+				was.Name, diff.Diff(kind.GoNames{Value: *was}, kind.GoNames{Value: p.Spec.EphemeralContainers[is]}))))
 		}
 	}
 	return errs

@@ -4,17 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	genericrequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"sigs.k8s.io/yaml"
+
+	"github.com/carob-project/carob/pkg/registry/kind/kindtest"
 )
 
 // change is what a case says of a pod, beside what all pods of these tests have.
@@ -82,39 +82,6 @@ func (c *change) pod(t *testing.T) *corev1.Pod {
 	return p
 }
 
-var examples = regexp.MustCompile(` \(e\.g\. .*$`)
-
-// short leaves out what makes a message long: examples and differences.
-func short(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return examples.ReplaceAllString(line, "")
-}
-
-func shortAll(texts []string) []string {
-	var out []string
-	for _, text := range texts {
-		out = append(out, short(text))
-	}
-	return out
-}
-
-// causes are the lines that a client gets.
-func causes(t *testing.T, err error) []string {
-	t.Helper()
-	if err == nil {
-		return nil
-	}
-	status, ok := err.(errors.APIStatus) //nolint:errorlint // it is what the library returns
-	if !ok || status.Status().Details == nil || status.Status().Reason != metav1.StatusReasonInvalid {
-		t.Fatalf("not about what is invalid: %v", err)
-	}
-	var out []string
-	for _, c := range status.Status().Details.Causes {
-		out = append(out, c.Field+": "+c.Message)
-	}
-	return shortAll(out)
-}
-
 func TestRulesOfCreation(t *testing.T) {
 	for i, r := range readRules(t, "rules_create.yaml") {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -122,10 +89,10 @@ func TestRulesOfCreation(t *testing.T) {
 			ctx := genericrequest.WithNamespace(t.Context(), p.Namespace)
 			rest.FillObjectMetaSystemFields(p)
 			err := rest.BeforeCreate(newStrategy(), ctx, p)
-			if diff := cmp.Diff(r.Want, causes(t, err)); diff != "" {
+			if diff := cmp.Diff(r.Want, kindtest.Causes(t, err)); diff != "" {
 				t.Errorf("errors (-want +got)\n%s", diff)
 			}
-			if diff := cmp.Diff(r.Warn, shortAll(newStrategy().WarningsOnCreate(ctx, p))); diff != "" {
+			if diff := cmp.Diff(r.Warn, kindtest.Short(newStrategy().WarningsOnCreate(ctx, p))); diff != "" {
 				t.Errorf("warnings (-want +got)\n%s", diff)
 			}
 		})
@@ -146,10 +113,10 @@ func TestRulesOfUpdates(t *testing.T) {
 			}[r.Sub]
 			ctx := genericrequest.WithNamespace(t.Context(), p.Namespace)
 			err := rest.BeforeUpdate(s, ctx, p, old)
-			if diff := cmp.Diff(r.Want, causes(t, err)); diff != "" {
+			if diff := cmp.Diff(r.Want, kindtest.Causes(t, err)); diff != "" {
 				t.Errorf("errors (-want +got)\n%s", diff)
 			}
-			if diff := cmp.Diff(r.Warn, shortAll(s.WarningsOnUpdate(ctx, p, old))); diff != "" {
+			if diff := cmp.Diff(r.Warn, kindtest.Short(s.WarningsOnUpdate(ctx, p, old))); diff != "" {
 				t.Errorf("warnings (-want +got)\n%s", diff)
 			}
 		})

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	engine "github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/registry/kind"
 )
 
 const (
@@ -111,7 +112,7 @@ func validateSeccomp(p *corev1.SeccompProfile, at *field.Path) field.ErrorList {
 	switch {
 	case p.Type != corev1.SeccompProfileTypeLocalhost:
 		if p.LocalhostProfile != nil {
-			errs = append(errs, field.Invalid(local, goNames{p}, "can only be set when seccomp type is Localhost"))
+			errs = append(errs, field.Invalid(local, kind.GoNames{Value: p}, "can only be set when seccomp type is Localhost"))
 		}
 	case p.LocalhostProfile == nil || *p.LocalhostProfile == "":
 		errs = append(errs, field.Required(local, "must be set when seccomp type is Localhost"))
@@ -144,10 +145,10 @@ func validateSecurity(sc *corev1.SecurityContext, at *field.Path) field.ErrorLis
 		return append(errs, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
 	}
 	if sc.Privileged != nil && *sc.Privileged {
-		errs = append(errs, field.Invalid(at, goNames{sc}, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
+		errs = append(errs, field.Invalid(at, kind.GoNames{Value: sc}, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
 	}
 	if sc.Capabilities != nil && slices.Contains(sc.Capabilities.Add, "CAP_SYS_ADMIN") {
-		errs = append(errs, field.Invalid(at, goNames{sc},
+		errs = append(errs, field.Invalid(at, kind.GoNames{Value: sc},
 			"cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
 	}
 	return append(errs, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)

@@ -7,6 +7,7 @@ import (
 	netutils "k8s.io/utils/net"
 
 	engine "github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/registry/kind"
 )
 
 // ValidateStatusUpdate checks the form of a status, and keeps what has ended for
@@ -29,11 +30,11 @@ func ValidateStatusUpdate(p, old *corev1.Pod) field.ErrorList {
 	}
 	errs = append(errs, validateTransitions(p, old, at.Child("containerStatuses"))...)
 	errs = append(errs, validateEphemeralTransitions(p, old, at.Child("ephemeralContainerStatuses"))...)
-	errs = append(errs, validateIPs(podIPs(p), podIPs(old), goNames{p.Status.PodIPs}, at.Child("podIPs"))...)
+	errs = append(errs, validateIPs(podIPs(p), podIPs(old), kind.GoNames{Value: p.Status.PodIPs}, at.Child("podIPs"))...)
 	if ips := p.Status.HostIPs; len(ips) > 0 && ips[0].IP != p.Status.HostIP {
 		errs = append(errs, field.Invalid(at.Child("hostIPs").Index(0).Child("ip"), ips[0].IP, "must be equal to `hostIP`"))
 	}
-	return append(errs, validateIPs(hostIPs(p), hostIPs(old), goNames{p.Status.HostIPs}, at.Child("hostIPs"))...)
+	return append(errs, validateIPs(hostIPs(p), hostIPs(old), kind.GoNames{Value: p.Status.HostIPs}, at.Child("hostIPs"))...)
 }
 
 func validateConditions(conditions []corev1.PodCondition, at *field.Path) field.ErrorList {
@@ -70,7 +71,7 @@ func hostIPs(p *corev1.Pod) []string {
 
 // validateIPs wants addresses, at most one of each family. Those that were there
 // before may stay whatever they are.
-func validateIPs(now, old []string, printed goNames, at *field.Path) field.ErrorList {
+func validateIPs(now, old []string, printed kind.GoNames, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, ip := range now {
 		errs = append(errs, validation.IsValidIPForLegacyField(at.Index(i), ip, true, old)...)

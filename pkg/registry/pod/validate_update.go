@@ -57,7 +57,7 @@ func ValidateUpdate(p, old *corev1.Pod) field.ErrorList {
 	errs = append(errs, validateTolerationUpdate(p.Spec.Tolerations, old.Spec.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, validateGatesUpdate(&p.Spec, &old.Spec, path)...)
 	if rest := withMutableFieldsOf(&p.Spec, &old.Spec); !apiequality.Semantic.DeepEqual(*rest, old.Spec) {
-		errs = append(errs, field.Forbidden(path, immutableSpec+"\n"+diff.Diff(goNames{old.Spec}, goNames{*rest})))
+		errs = append(errs, field.Forbidden(path, immutableSpec+"\n"+diff.Diff(kind.GoNames{Value: old.Spec}, kind.GoNames{Value: *rest})))
 	}
 	return errs
 }

@@ -48,6 +48,10 @@ func specWarnings(annotations map[string]string, s *corev1.PodSpec, path *field.
 	out = append(out, byteWarnings(s.Overhead, corev1.ResourceEphemeralStorage, spec.Child("overhead"))...)
 	out = append(out, containersWarnings(annotations, s, path)...)
 	out = append(out, portWarnings(s, spec)...)
+	if g := s.TerminationGracePeriodSeconds; g != nil && *g < 0 {
+		out = append(out, spec.Child("terminationGracePeriodSeconds").String()+
+			": must be >= 0; negative values are invalid and will be treated as 1")
+	}
 	out = append(out, affinityWarnings(s.Affinity, spec.Child("affinity"))...)
 	return append(out, addressWarnings(s, spec)...)
 }
@@ -59,6 +63,13 @@ func oldAnnotations() map[string]string {
 		"security.alpha.kubernetes.io/sysctls":        `non-functional in v1.11+; use the "sysctls" field instead`,
 		"security.alpha.kubernetes.io/unsafe-sysctls": `non-functional in v1.11+; use the "sysctls" field instead`,
 	}
+}
+
+// OldNodeLabel says what has become of a label of nodes, if it is one that
+// Kubernetes has given up.
+func OldNodeLabel(key string) (string, bool) {
+	now, ok := oldNodeLabels()[key]
+	return now, ok
 }
 
 // oldNodeLabels are labels of nodes that Kubernetes has given up.
@@ -240,6 +251,10 @@ func containersWarnings(annotations map[string]string, s *corev1.PodSpec, path *
 			profile = c.SecurityContext.SeccompProfile
 		}
 		old(corev1.SeccompContainerAnnotationKeyPrefix+c.Name, profile)
+		key := corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + c.Name
+		if _, ok := annotations[key]; ok && (c.SecurityContext == nil || c.SecurityContext.AppArmorProfile == nil) {
+			out = append(out, notes.Key(key).String()+`: deprecated since v1.30; use the "appArmorProfile" field instead`)
+		}
 		for _, name := range []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
 			out = append(out, byteWarnings(c.Resources.Limits, name, at.Child("resources", "limits"))...)
 			out = append(out, byteWarnings(c.Resources.Requests, name, at.Child("resources", "requests"))...)

@@ -4,6 +4,8 @@ package runtimeclass
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -28,8 +30,9 @@ func Kind() kind.Kind[*nodev1.RuntimeClass] {
 		Main: kind.Rules[*nodev1.RuntimeClass]{
 			Validate: func(_ context.Context, c *nodev1.RuntimeClass) field.ErrorList { return Validate(c) },
 			ValidateUpdate: func(_ context.Context, c, old *nodev1.RuntimeClass) field.ErrorList {
-				return apivalidation.ValidateImmutableField(c.Handler, old.Handler, field.NewPath("handler"))
+				return ValidateUpdate(c, old)
 			},
+			Warnings: warnings,
 		},
 		Columns: []metav1.TableColumnDefinition{
 			kind.NameColumn(),
@@ -64,13 +67,39 @@ func Validate(c *nodev1.RuntimeClass) field.ErrorList {
 	return errs
 }
 
+// ValidateUpdate keeps the handler, as containers run by it.
+func ValidateUpdate(c, old *nodev1.RuntimeClass) field.ErrorList {
+	at := field.NewPath("handler")
+	var errs field.ErrorList
+	if c.Handler != old.Handler {
+		errs = append(errs, field.Invalid(at, nil, "field is immutable"))
+	}
+	if c.Handler == "" {
+		errs = append(errs, field.Required(at, ""))
+	}
+	return errs
+}
+
+func warnings(c *nodev1.RuntimeClass) []string {
+	if c.Scheduling == nil {
+		return nil
+	}
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(c.Scheduling.NodeSelector)) {
+		if now, ok := pod.OldNodeLabel(key); ok {
+			out = append(out, "scheduling.nodeSelector: "+now)
+		}
+	}
+	return out
+}
+
 func unique(tolerations []corev1.Toleration, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	seen := map[corev1.Toleration]bool{}
 	for i, t := range tolerations {
 		key := corev1.Toleration{Key: t.Key, Operator: t.Operator, Value: t.Value, Effect: t.Effect}
 		if seen[key] {
-			errs = append(errs, field.Duplicate(at.Index(i), t))
+			errs = append(errs, field.Duplicate(at.Index(i), kind.GoNames{Value: t}))
 		}
 		seen[key] = true
 	}

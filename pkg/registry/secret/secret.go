@@ -4,6 +4,7 @@ package secret
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -34,6 +35,7 @@ func Kind() kind.Kind[*corev1.Secret] {
 			ValidateUpdate: func(_ context.Context, s, old *corev1.Secret) field.ErrorList {
 				return append(Validate(s), validateUpdate(s, old)...)
 			},
+			Warnings: warnings,
 		},
 		Columns: []metav1.TableColumnDefinition{
 			kind.NameColumn(),
@@ -130,6 +132,17 @@ func validateJSON(s *corev1.Secret, at *field.Path, key string) field.ErrorList 
 	}
 	if err := json.Unmarshal(raw, &map[string]any{}); err != nil {
 		return field.ErrorList{field.Invalid(at.Key(key), "<secret contents redacted>", err.Error())}
+	}
+	return nil
+}
+
+// warnings are about a certificate and a key that are of no use.
+func warnings(s *corev1.Secret) []string {
+	if s.Type != corev1.SecretTypeTLS {
+		return nil
+	}
+	if _, err := tls.X509KeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]); err != nil {
+		return []string{err.Error()}
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ func Kind() kind.Kind[*corev1.ServiceAccount] {
 		Namespaced: true,
 		New:        func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} },
 		NewList:    func() runtime.Object { return &corev1.ServiceAccountList{} },
+		Main:       kind.Rules[*corev1.ServiceAccount]{Warnings: warnings},
 		Columns: []metav1.TableColumnDefinition{
 			kind.NameColumn(),
 			kind.Column("Secrets", "string", corev1.ServiceAccount{}.SwaggerDoc()["secrets"], false),
@@ -29,4 +30,14 @@ func Kind() kind.Kind[*corev1.ServiceAccount] {
 			return []any{s.Name, int64(len(s.Secrets)), kind.Age(s.CreationTimestamp)}
 		},
 	}
+}
+
+// mountableSecrets limits pods to the secrets that their account lists.
+const mountableSecrets = "kubernetes.io/enforce-mountable-secrets" //nolint:gosec // the name of an annotation
+
+func warnings(s *corev1.ServiceAccount) []string {
+	if _, ok := s.Annotations[mountableSecrets]; !ok {
+		return nil
+	}
+	return []string{"metadata.annotations[" + mountableSecrets + "]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"}
 }

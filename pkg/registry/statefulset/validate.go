@@ -3,6 +3,7 @@ package statefulset
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,12 +12,10 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/carob-project/carob/pkg/fields"
+	"github.com/carob-project/carob/pkg/registry/kind"
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/workload"
 )
-
-const immutableSpec = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', " +
-	"'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 
 func mainRules() rules {
 	return rules{
@@ -40,7 +39,11 @@ func mainRules() rules {
 			return append(Validate(o), validateUpdate(&o.Spec, &old.Spec)...)
 		},
 		Warnings: func(o *appsv1.StatefulSet) []string {
-			return pod.TemplateWarnings(&o.Spec.Template, field.NewPath("spec", "template"))
+			out := pod.TemplateWarnings(&o.Spec.Template, field.NewPath("spec", "template"))
+			if n := o.Spec.RevisionHistoryLimit; n != nil && *n < 0 {
+				out = append(out, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended")
+			}
+			return out
 		},
 	}
 }
@@ -50,30 +53,36 @@ func statusRules() rules {
 		Reset:         []string{"spec"},
 		PrepareUpdate: func(o, old *appsv1.StatefulSet) { o.Spec = old.Spec },
 		ValidateUpdate: func(_ context.Context, o, old *appsv1.StatefulSet) field.ErrorList {
-			s, at := &o.Status, field.NewPath("status")
-			errs := workload.ValidateCounts(s.Replicas, []workload.Counts{
-				{Field: "readyReplicas", N: s.ReadyReplicas}, {Field: "currentReplicas", N: s.CurrentReplicas},
-				{Field: "updatedReplicas", N: s.UpdatedReplicas}, {Field: "availableReplicas", N: s.AvailableReplicas},
-			}, at)
-			errs = append(errs, workload.NonNegative(s.ObservedGeneration, at.Child("observedGeneration"))...)
-			errs = append(errs, workload.ValidateAvailable(s.AvailableReplicas, s.ReadyReplicas, at)...)
-			if n := ptr.Deref(s.CollisionCount, 0); n < ptr.Deref(old.Status.CollisionCount, 0) {
-				errs = append(errs, field.Invalid(at.Child("collisionCount"), n, "cannot be decremented"))
-			}
-			return errs
+			return validateStatus(&o.Status, &old.Status)
 		},
 	}
 }
 
-func validateUpdate(s, old *appsv1.StatefulSetSpec) field.ErrorList {
-	rest := old.DeepCopy()
-	rest.Replicas, rest.Ordinals, rest.Template, rest.UpdateStrategy = s.Replicas, s.Ordinals, s.Template, s.UpdateStrategy
-	rest.RevisionHistoryLimit, rest.MinReadySeconds = s.RevisionHistoryLimit, s.MinReadySeconds
-	rest.PersistentVolumeClaimRetentionPolicy = s.PersistentVolumeClaimRetentionPolicy
-	if workload.Changed(*rest, *s) {
-		return field.ErrorList{field.Forbidden(field.NewPath("spec"), immutableSpec)}
+func validateStatus(s, old *appsv1.StatefulSetStatus) field.ErrorList {
+	at := field.NewPath("status")
+	counts := []workload.Counts{
+		{Field: "readyReplicas", N: s.ReadyReplicas}, {Field: "currentReplicas", N: s.CurrentReplicas},
+		{Field: "updatedReplicas", N: s.UpdatedReplicas}, {Field: "availableReplicas", N: s.AvailableReplicas},
 	}
-	return nil
+	errs := workload.ValidateNumbers(s.Replicas, counts, at)
+	errs = append(errs, workload.NonNegative(s.ObservedGeneration, at.Child("observedGeneration"))...)
+	errs = append(errs, workload.NonNegative(int64(ptr.Deref(s.CollisionCount, 0)), at.Child("collisionCount"))...)
+	errs = append(errs, workload.ValidateWithin(s.Replicas, counts, at)...)
+	if s.AvailableReplicas > s.ReadyReplicas {
+		errs = append(errs, field.Invalid(at.Child("availableReplicas"), s.AvailableReplicas, "cannot be greater than status.readyReplicas"))
+	}
+	if n := ptr.Deref(s.CollisionCount, 0); old.CollisionCount != nil && n < *old.CollisionCount {
+		errs = append(errs, field.Invalid(at.Child("collisionCount"), n, "cannot be decremented"))
+	}
+	return errs
+}
+
+func validateUpdate(s, old *appsv1.StatefulSetSpec) field.ErrorList {
+	at := field.NewPath("spec")
+	errs := workload.Immutable(s.Selector, old.Selector, at.Child("selector"))
+	errs = append(errs, workload.Immutable(s.VolumeClaimTemplates, old.VolumeClaimTemplates, at.Child("volumeClaimTemplates"))...)
+	errs = append(errs, workload.Immutable(s.ServiceName, old.ServiceName, at.Child("serviceName"))...)
+	return append(errs, workload.Immutable(s.PodManagementPolicy, old.PodManagementPolicy, at.Child("podManagementPolicy"))...)
 }
 
 // Validate checks the spec.
@@ -92,6 +101,7 @@ func Validate(o *appsv1.StatefulSet) field.ErrorList {
 	if len(s.VolumeClaimTemplates) > 0 {
 		errs = append(errs, field.Forbidden(at.Child("volumeClaimTemplates"), fields.NotYet+"there are no claims; use emptyDir or hostPath"))
 	}
+	errs = append(errs, validateRetention(s.PersistentVolumeClaimRetentionPolicy, at.Child("persistentVolumeClaimRetentionPolicy"))...)
 	errs = append(errs, workload.NonNegative(int64(ptr.Deref(s.Replicas, 0)), at.Child("replicas"))...)
 	errs = append(errs, workload.NonNegative(int64(s.MinReadySeconds), at.Child("minReadySeconds"))...)
 	if s.Ordinals != nil {
@@ -113,6 +123,25 @@ func Validate(o *appsv1.StatefulSet) field.ErrorList {
 	return append(errs, workload.ValidateTemplate(template, selector, at.Child("template"), "StatefulSet")...)
 }
 
+func validateRetention(p *appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy, at *field.Path) field.ErrorList {
+	if p == nil {
+		return nil
+	}
+	var errs field.ErrorList
+	for _, when := range []struct {
+		name  string
+		value appsv1.PersistentVolumeClaimRetentionPolicyType
+	}{{"whenDeleted", p.WhenDeleted}, {"whenScaled", p.WhenScaled}} {
+		known := []appsv1.PersistentVolumeClaimRetentionPolicyType{
+			appsv1.RetainPersistentVolumeClaimRetentionPolicyType, appsv1.DeletePersistentVolumeClaimRetentionPolicyType,
+		}
+		if !slices.Contains(known, when.value) {
+			errs = append(errs, field.NotSupported(at.Child(when.name), when.value, known))
+		}
+	}
+	return errs
+}
+
 func validateStrategy(u *appsv1.StatefulSetUpdateStrategy, at *field.Path) field.ErrorList {
 	rolling := at.Child("rollingUpdate")
 	switch u.Type {
@@ -120,12 +149,12 @@ func validateStrategy(u *appsv1.StatefulSetUpdateStrategy, at *field.Path) field
 		return field.ErrorList{field.Required(at, "")}
 	case appsv1.OnDeleteStatefulSetStrategyType:
 		if u.RollingUpdate != nil {
-			return field.ErrorList{field.Invalid(rolling, u.RollingUpdate, "only allowed for updateStrategy 'RollingUpdate'")}
+			return field.ErrorList{field.Invalid(rolling, kind.GoNames{Value: u.RollingUpdate}, "only allowed for updateStrategy 'RollingUpdate'")}
 		}
 		return nil
 	case appsv1.RollingUpdateStatefulSetStrategyType:
 	default:
-		return field.ErrorList{field.Invalid(at, u, "must be 'RollingUpdate' or 'OnDelete'")}
+		return field.ErrorList{field.Invalid(at, kind.GoNames{Value: u}, "must be 'RollingUpdate' or 'OnDelete'")}
 	}
 	r := u.RollingUpdate
 	if r == nil {

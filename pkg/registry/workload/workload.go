@@ -179,10 +179,21 @@ type Counts struct {
 // ValidateCounts checks the numbers of a status: none is negative, those of
 // within are not more than all.
 func ValidateCounts(all int32, within []Counts, at *field.Path) field.ErrorList {
+	return append(ValidateNumbers(all, within, at), ValidateWithin(all, within, at)...)
+}
+
+// ValidateNumbers is the first half of ValidateCounts: none is negative.
+func ValidateNumbers(all int32, within []Counts, at *field.Path) field.ErrorList {
 	errs := NonNegative(int64(all), at.Child("replicas"))
 	for _, c := range within {
 		errs = append(errs, NonNegative(int64(c.N), at.Child(c.Field))...)
 	}
+	return errs
+}
+
+// ValidateWithin is the second half: none is more than all.
+func ValidateWithin(all int32, within []Counts, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
 	for _, c := range within {
 		if c.N > all {
 			errs = append(errs, field.Invalid(at.Child(c.Field), c.N, "cannot be greater than status.replicas"))

@@ -1,4 +1,4 @@
-package pod
+package kind
 
 import (
 	"bytes"
@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// goNames prints a struct in an error as Kubernetes does: it validates types
+// GoNames prints a struct in an error as Kubernetes does: it validates types
 // that have no JSON names, so the fields have those of Go, and all are there.
-type goNames struct{ value any }
+type GoNames struct{ Value any }
 
 // MarshalJSON implements json.Marshaler.
-func (g goNames) MarshalJSON() ([]byte, error) { return marshalGo(reflect.ValueOf(g.value)) }
+func (g GoNames) MarshalJSON() ([]byte, error) { return marshalGo(reflect.ValueOf(g.Value)) }
 
 func marshalGo(v reflect.Value) ([]byte, error) {
 	if v.Kind() == reflect.Pointer && !v.IsNil() {

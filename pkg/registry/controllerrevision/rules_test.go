@@ -1,0 +1,14 @@
+package controllerrevision
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/carob-project/carob/pkg/registry/kind"
+	"github.com/carob-project/carob/pkg/registry/kind/kindtest"
+)
+
+func TestRules(t *testing.T) {
+	kindtest.Rules(t, Kind(), nil, map[string]kind.Rules[*appsv1.ControllerRevision]{})
+}

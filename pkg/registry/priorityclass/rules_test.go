@@ -1,0 +1,14 @@
+package priorityclass
+
+import (
+	"testing"
+
+	schedulingv1 "k8s.io/api/scheduling/v1"
+
+	"github.com/carob-project/carob/pkg/registry/kind"
+	"github.com/carob-project/carob/pkg/registry/kind/kindtest"
+)
+
+func TestRules(t *testing.T) {
+	kindtest.Rules(t, Kind(), SetDefaults, map[string]kind.Rules[*schedulingv1.PriorityClass]{})
+}

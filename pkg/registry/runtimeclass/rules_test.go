@@ -1,0 +1,14 @@
+package runtimeclass
+
+import (
+	"testing"
+
+	nodev1 "k8s.io/api/node/v1"
+
+	"github.com/carob-project/carob/pkg/registry/kind"
+	"github.com/carob-project/carob/pkg/registry/kind/kindtest"
+)
+
+func TestRules(t *testing.T) {
+	kindtest.Rules(t, Kind(), nil, map[string]kind.Rules[*nodev1.RuntimeClass]{})
+}
