@@ -56,6 +56,7 @@ var checks = map[string]func(*testing.T, applied){
 	"deployment.yaml":        deployment,
 	"runtime-class.yaml":     runtimeClass,
 	"statefulset.yaml":       statefulSet,
+	"daemonset.yaml":         daemonSet,
 	"job.yaml":               indexedJob,
 	"job-policy.yaml":        pickyJob,
 	"cronjob.yaml":           cronJob,

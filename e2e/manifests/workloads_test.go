@@ -57,3 +57,21 @@ func cronJob(t *testing.T, a applied) {
 		t.Errorf("got %s", out)
 	}
 }
+
+func daemonSet(t *testing.T, a applied) {
+	a.K(t, "rollout", "status", "daemonset/watcher", "--timeout=60s")
+	node := a.K(t, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
+	if out := a.K(t, "logs", "daemonset/watcher"); !strings.Contains(out, "watching "+node) {
+		t.Errorf("log: %s", out)
+	}
+	a.K(t, "set", "env", "daemonset/watcher", "ROUND=2")
+	a.K(t, "rollout", "status", "daemonset/watcher", "--timeout=60s")
+	a.K(t, "rollout", "undo", "daemonset/watcher")
+	a.K(t, "rollout", "status", "daemonset/watcher", "--timeout=60s")
+	if out := a.K(t, "rollout", "history", "daemonset/watcher"); !strings.Contains(out, "2 ") || !strings.Contains(out, "3 ") {
+		t.Errorf("history: %s", out)
+	}
+	if out := a.K(t, "get", "daemonset", "watcher", "--no-headers"); !strings.HasPrefix(strings.Join(strings.Fields(out), " "), "watcher 1 1 1 1 1 <none> ") {
+		t.Errorf("got %s", out)
+	}
+}

@@ -26,6 +26,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/configmap"
 	"github.com/carob-project/carob/pkg/registry/controllerrevision"
 	"github.com/carob-project/carob/pkg/registry/cronjob"
+	"github.com/carob-project/carob/pkg/registry/daemonset"
 	"github.com/carob-project/carob/pkg/registry/deployment"
 	"github.com/carob-project/carob/pkg/registry/event"
 	"github.com/carob-project/carob/pkg/registry/job"
@@ -81,7 +82,7 @@ func newSchemes() (*schemes, error) {
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 		metrics.AddToScheme,
 		replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
-		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme, job.AddToScheme, cronjob.AddToScheme,
+		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme, job.AddToScheme, cronjob.AddToScheme, daemonset.AddToScheme,
 	} {
 		if err := add(s.full); err != nil {
 			return nil, fmt.Errorf("scheme: %w", err)

@@ -25,6 +25,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/configmap"
 	"github.com/carob-project/carob/pkg/registry/controllerrevision"
 	"github.com/carob-project/carob/pkg/registry/cronjob"
+	"github.com/carob-project/carob/pkg/registry/daemonset"
 	"github.com/carob-project/carob/pkg/registry/deployment"
 	"github.com/carob-project/carob/pkg/registry/event"
 	"github.com/carob-project/carob/pkg/registry/job"
@@ -158,7 +159,7 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 
 // workloads are the kinds of apps/v1.
 func workloads(getter generic.RESTOptionsGetter) (storageMap, error) {
-	return join(getter, replicaset.NewStorage, deployment.NewStorage, statefulset.NewStorage,
+	return join(getter, replicaset.NewStorage, deployment.NewStorage, statefulset.NewStorage, daemonset.NewStorage,
 		func(g generic.RESTOptionsGetter) (storageMap, error) { return single(controllerrevision.Kind(), g) })
 }
 

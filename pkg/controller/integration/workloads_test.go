@@ -101,6 +101,7 @@ func TestWorkloads(t *testing.T) {
 		"Refused":               refusedTemplates,
 		"Job":                   jobs,
 		"CronJob":               cronJobs,
+		"DaemonSet":             daemonSet,
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := strings.ToLower(name)

@@ -6,6 +6,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/carob-project/carob/pkg/controller/cronjob"
+	"github.com/carob-project/carob/pkg/controller/daemonset"
 	"github.com/carob-project/carob/pkg/controller/deployment"
 	"github.com/carob-project/carob/pkg/controller/job"
 	"github.com/carob-project/carob/pkg/controller/replicaset"
@@ -50,8 +51,14 @@ func (m *Manager) buildWorkloads(o Options) error {
 	return m.buildBatch(o)
 }
 
-// buildBatch makes the controllers of work that ends.
+// buildBatch makes the controllers of work that ends, and that of DaemonSets.
 func (m *Manager) buildBatch(o Options) error {
+	daemons, err := daemonset.New(daemonset.Options{
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("daemonset-controller"), Log: o.Log.Named("daemonset"),
+	})
+	if err != nil {
+		return err
+	}
 	jobs, err := job.New(job.Options{
 		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("job-controller"), Log: o.Log.Named("job"),
 	})
@@ -64,6 +71,6 @@ func (m *Manager) buildBatch(o Options) error {
 	if err != nil {
 		return err
 	}
-	m.loops["job"], m.loops["cronjob"] = jobs, crons
+	m.loops["daemonset"], m.loops["job"], m.loops["cronjob"] = daemons, jobs, crons
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/ptr"
 
+	"github.com/carob-project/carob/pkg/controller/revision"
 	"github.com/carob-project/carob/pkg/controller/work"
 	"github.com/carob-project/carob/pkg/controller/workload"
 )
@@ -162,11 +163,8 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 		return workload.Outdated(failure)
 	}
 	if set.DeletionTimestamp == nil {
-		for _, r := range excess(set, revisions, pods, h) {
-			err := c.client.AppsV1().ControllerRevisions(r.Namespace).Delete(ctx, r.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &r.UID}})
-			if err != nil && !apierrors.IsNotFound(err) {
-				return err
-			}
+		if err := revision.Delete(ctx, c.client, excess(set, revisions, pods, h)); err != nil {
+			return err
 		}
 	}
 	if plan.After > 0 {
@@ -176,11 +174,11 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 }
 
 func templates(h history) (current, update Revision, err error) {
-	if update.Template, err = decode(h.Update); err != nil {
+	if update.Template, err = revision.Template(h.Latest); err != nil {
 		return
 	}
-	current.Template, err = decode(h.Current)
-	current.Name, update.Name = h.Current.Name, h.Update.Name
+	current.Template, err = revision.Template(h.Current)
+	current.Name, update.Name = h.Current.Name, h.Latest.Name
 	return
 }
 
@@ -208,35 +206,16 @@ func (c *Controller) revise(ctx context.Context, set *appsv1.StatefulSet, all []
 	if err != nil || set.DeletionTimestamp != nil {
 		return h, false, err
 	}
-	client := c.client.AppsV1().ControllerRevisions(set.Namespace)
-	if h.Bump != nil {
-		_, err = client.Update(ctx, h.Bump, metav1.UpdateOptions{})
+	collided, err := revision.Keep(ctx, c.client, ownerOf(set), h.History)
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return h, true, nil
+	case err != nil || !collided:
 		return h, false, err
-	}
-	if h.Create == nil {
-		return h, false, nil
-	}
-	_, err = client.Create(ctx, h.Create, metav1.CreateOptions{})
-	if !apierrors.IsAlreadyExists(err) {
-		return h, apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), ignoreTerminating(err)
-	}
-	is, err := client.Get(ctx, h.Create.Name, metav1.GetOptions{})
-	if err != nil {
-		return h, false, err
-	}
-	if metav1.IsControlledBy(is, set) && string(is.Data.Raw) == string(h.Create.Data.Raw) {
-		return h, false, nil // made a moment ago
 	}
 	status := *set.Status.DeepCopy()
 	status.CollisionCount = ptr.To(ptr.Deref(status.CollisionCount, 0) + 1)
 	return h, true, c.writeStatus(ctx, set, status)
-}
-
-func ignoreTerminating(err error) error {
-	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-		return nil
-	}
-	return err
 }
 
 func (c *Controller) carryOut(ctx context.Context, set *appsv1.StatefulSet, p Plan) error {
