@@ -119,6 +119,10 @@ func TestAStartErrorIsShown(t *testing.T) {
 		}
 		return ""
 	})
+	got := c.Get(t, "pod", "typo", "{.status.containerStatuses[0].state.terminated.message}")
+	if !strings.HasPrefix(got, "failed to create containerd task: failed to create shim task: OCI runtime create failed: ") {
+		t.Errorf("message %q", got)
+	}
 }
 
 func TestABrokenCNIConfigurationIsNamed(t *testing.T) {

@@ -60,7 +60,7 @@ func TestMergeStatus(t *testing.T) {
 	if got.Phase != corev1.PodFailed || got.Reason != "Evicted" {
 		t.Errorf("a terminal phase was overwritten: %s %s", got.Phase, got.Reason)
 	}
-	if len(got.Conditions) != 2 || got.Conditions[0].Status != corev1.ConditionFalse {
+	if len(got.Conditions) != 2 || got.Conditions[0].Type != corev1.PodScheduled || got.Conditions[1].Status != corev1.ConditionFalse {
 		t.Errorf("conditions %+v", got.Conditions)
 	}
 }

@@ -30,11 +30,13 @@ func own(t corev1.PodConditionType) bool {
 // phase with its reason.
 func mergeStatus(have, want corev1.PodStatus) corev1.PodStatus {
 	out := *want.DeepCopy()
+	others := 0
 	for _, c := range have.Conditions {
 		i := slices.IndexFunc(out.Conditions, func(o corev1.PodCondition) bool { return o.Type == c.Type })
 		switch {
 		case i < 0:
-			out.Conditions = append(out.Conditions, c)
+			out.Conditions = slices.Insert(out.Conditions, others, c)
+			others++
 		case !own(c.Type):
 			out.Conditions[i] = c
 		}

@@ -192,7 +192,8 @@ func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.Crea
 	if errors.Is(err, pod.ErrUnavailable) || ctx.Err() != nil {
 		return entry{}, fmt.Errorf("create task: %w", err)
 	}
-	return r.failedStart(ctx, e, err)
+	// The words are those in which Kubernetes' users know it.
+	return r.failedStart(ctx, e, fmt.Errorf("failed to create containerd task: %w", err))
 }
 
 // rootfs makes the root file system of an attempt. That of a holder is empty.

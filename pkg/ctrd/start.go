@@ -85,6 +85,7 @@ func (r *Runtime) startTask(ctx context.Context, e entry) error {
 	case errors.Is(started, pod.ErrUnavailable) || ctx.Err() != nil:
 		return fmt.Errorf("start task: %w", started)
 	}
+	started = fmt.Errorf("failed to start containerd task %q: %w", id, started)
 	if _, err := r.failedStart(ctx, e, started); err != nil {
 		return err
 	}

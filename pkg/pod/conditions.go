@@ -23,7 +23,7 @@ const (
 )
 
 // conditions sets the node's conditions from the rest of the status. Those of
-// others stay behind them.
+// others stay, and come first as they do in Kubernetes.
 func (v *view) conditions(s *corev1.PodStatus) {
 	ready := v.readyCondition(s)
 	podReady := v.podReady(ready)
@@ -35,7 +35,18 @@ func (v *view) conditions(s *corev1.PodStatus) {
 		own = append(own, v.restartingCondition(s))
 	}
 	old := v.pod.Status.Conditions
-	l := make([]corev1.PodCondition, 0, len(own)+1)
+	l := make([]corev1.PodCondition, 0, len(own)+len(old)+1)
+	for _, c := range old {
+		if !slices.ContainsFunc(own, func(o corev1.PodCondition) bool { return o.Type == c.Type }) {
+			l = append(l, c)
+		}
+	}
+	if e := v.o.Evicted; e != nil && e.Disrupts && !slices.ContainsFunc(l, isDisruption) {
+		l = append(l, corev1.PodCondition{
+			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reasonByNode, Message: e.Message,
+			ObservedGeneration: v.pod.Generation, LastTransitionTime: apiTime(v.now),
+		})
+	}
 	for _, c := range own {
 		prev := slices.IndexFunc(old, func(o corev1.PodCondition) bool { return o.Type == c.Type })
 		if prev >= 0 && c.Type == corev1.PodScheduled {
@@ -51,17 +62,6 @@ func (v *view) conditions(s *corev1.PodStatus) {
 			c.LastTransitionTime = apiTime(v.now)
 		}
 		l = append(l, c)
-	}
-	for _, c := range old {
-		if !slices.ContainsFunc(own, func(o corev1.PodCondition) bool { return o.Type == c.Type }) {
-			l = append(l, c)
-		}
-	}
-	if e := v.o.Evicted; e != nil && e.Disrupts && !slices.ContainsFunc(l, isDisruption) {
-		l = append(l, corev1.PodCondition{
-			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reasonByNode, Message: e.Message,
-			ObservedGeneration: v.pod.Generation, LastTransitionTime: apiTime(v.now),
-		})
 	}
 	s.Conditions = l
 }

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const (
@@ -224,6 +226,8 @@ func terminatedOf(a *Attempt) *corev1.ContainerStateTerminated {
 			t.Message = unseenMessage
 		}
 	case a.Exit.StartError != "":
+		// What never started did so at the beginning of time, in Kubernetes.
+		t.StartedAt = metav1.NewTime(time.Unix(0, 0))
 		t.ExitCode, t.Reason, t.Message = startErrorCode, ReasonStartError, a.Exit.StartError
 	case a.Exit.OOMKilled:
 		t.Reason = ReasonOOMKilled

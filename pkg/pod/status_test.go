@@ -37,8 +37,9 @@ func TestStatusOfARunningPod(t *testing.T) {
 		HostIP: "192.0.2.1", HostIPs: []corev1.HostIP{{IP: "192.0.2.1"}},
 		PodIP: "10.0.0.2", PodIPs: []corev1.PodIP{{IP: "10.0.0.2"}},
 		Conditions: []corev1.PodCondition{
+			p.Status.Conditions[1],
 			ready(corev1.PodReadyToStartContainers), ready(corev1.PodInitialized), ready(corev1.PodReady), ready(corev1.ContainersReady),
-			p.Status.Conditions[0], p.Status.Conditions[1],
+			p.Status.Conditions[0],
 		},
 		ContainerStatuses: []corev1.ContainerStatus{{
 			Name: "a", Image: "docker.io/library/web:latest", ImageID: "sha256:web", ContainerID: "containerd://0000-1111-a-0",
