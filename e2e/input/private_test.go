@@ -92,8 +92,10 @@ func pullSecret(name, host, password string) string {
 	return fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: %s}\ntype: kubernetes.io/dockerconfigjson\nstringData: {.dockerconfigjson: '%s'}\n---\n", name, config)
 }
 
-func podWith(name, image, secrets string) string {
-	return fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {terminationGracePeriodSeconds: 0, imagePullSecrets: [%s], containers: [{name: a, image: '%s', imagePullPolicy: Always, command: [sleep, '100000']}]}\n", name, secrets, image)
+func podWith(name, image, secrets string) string { return podPulling("Always", name, image, secrets) }
+
+func podPulling(policy, name, image, secrets string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {terminationGracePeriodSeconds: 0, imagePullSecrets: [%s], containers: [{name: a, image: '%s', imagePullPolicy: %s, command: [sleep, '100000']}]}\n", name, secrets, image, policy)
 }
 
 func TestPrivateRegistries(t *testing.T) {
@@ -114,6 +116,14 @@ func TestPrivateRegistries(t *testing.T) {
 
 	c.Apply(t, pullSecret("wrong", plain, "guessed")+podWith("closed", plain+"/tools/busybox:1", "{name: wrong}"))
 	waitingFor(t, c, "closed", "ImagePullBackOff", "ErrImagePull", "authoriz")
+	image := plain + "/tools/busybox:1"
+	// What a credential has brought is only for those who have one that fits.
+	c.Apply(t, pullSecret("same", plain+"/tools", "open sesame")+podPulling("Never", "heir", image, "{name: same}"))
+	c.WaitReady(t, "heir")
+	c.Apply(t, podPulling("IfNotPresent", "curious", image, ""))
+	waitingFor(t, c, "curious", "ImagePullBackOff", "ErrImagePull", "authoriz")
+	c.Apply(t, podPulling("Never", "blind", image, "{name: wrong}"))
+	waitingFor(t, c, "blind", "ErrImageNeverPull", "is not present with pull policy of Never")
 	c.Apply(t, podWith("anonymous", token+"/tools/busybox:1", ""))
 	waitingFor(t, c, "anonymous", "ImagePullBackOff", "ErrImagePull")
 

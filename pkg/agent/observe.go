@@ -129,7 +129,13 @@ func (w *worker) images(ctx context.Context, p *corev1.Pod, attempts []pod.Attem
 		case err != nil:
 			return nil, err
 		case found:
-			out[c.Image] = img
+			open, err := w.mayUse(ctx, p, img)
+			if err != nil {
+				return nil, err
+			}
+			if open {
+				out[c.Image] = img
+			}
 		}
 	}
 	return out, nil

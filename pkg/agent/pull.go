@@ -67,21 +67,9 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 // credentials reads the pod's imagePullSecrets. One that is missing or cannot
 // be read is told of, and the pull goes on without it.
 func (w *worker) credentials(ctx context.Context, p *corev1.Pod) ([]pod.Credential, error) {
-	var secrets []*corev1.Secret
-	var missing []string
-	for _, ref := range p.Spec.ImagePullSecrets {
-		if ref.Name == "" {
-			continue
-		}
-		s, err := w.a.o.Client.CoreV1().Secrets(p.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-		switch {
-		case apierrors.IsNotFound(err):
-			missing = append(missing, ref.Name)
-		case err != nil:
-			return nil, fmt.Errorf("reading the imagePullSecret %q: %w", ref.Name, err)
-		default:
-			secrets = append(secrets, s)
-		}
+	secrets, missing, err := w.pullSecrets(ctx, p)
+	if err != nil {
+		return nil, err
 	}
 	if len(missing) > 0 {
 		w.warning(p, "", reasonNoPullSecret, "Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.",
@@ -92,6 +80,50 @@ func (w *worker) credentials(ctx context.Context, p *corev1.Pod) ([]pod.Credenti
 		w.warning(p, "", reasonNoPullSecret, "Unable to use some image pull secrets (%v); attempting to pull the image may not succeed.", err)
 	}
 	return credentials, nil
+}
+
+func (w *worker) pullSecrets(ctx context.Context, p *corev1.Pod) (secrets []*corev1.Secret, missing []string, err error) {
+	for _, ref := range p.Spec.ImagePullSecrets {
+		if ref.Name == "" {
+			continue
+		}
+		s, err := w.a.o.Client.CoreV1().Secrets(p.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			missing = append(missing, ref.Name)
+		case err != nil:
+			return nil, nil, fmt.Errorf("reading the imagePullSecret %q: %w", ref.Name, err)
+		default:
+			secrets = append(secrets, s)
+		}
+	}
+	return secrets, missing, nil
+}
+
+// mayUse says whether the pod may use an image that is on the node. What it was
+// told once holds as long as the image's keys do.
+func (w *worker) mayUse(ctx context.Context, p *corev1.Pod, img pod.Image) (bool, error) {
+	if img.Keys == "" {
+		return true, nil
+	}
+	if known, ok := w.access[img.Name]; ok && known.keys == img.Keys {
+		return known.open, nil
+	}
+	secrets, _, err := w.pullSecrets(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	// Secrets that cannot be read open nothing; the pull says so.
+	credentials, _ := pod.Credentials(secrets)
+	a := access{img.Keys, img.OpenTo(credentials)}
+	w.access[img.Name] = a
+	return a.open, nil
+}
+
+// access is whether a pod may use an image with these keys.
+type access struct {
+	keys string
+	open bool
 }
 
 // note sets the progress text of a step under way.

@@ -49,6 +49,7 @@ type worker struct {
 	stops      map[string]time.Time
 	kills      map[string]time.Time
 	pulls      map[string]time.Time
+	access     map[string]access // by image
 	hooks      map[string]pod.Hooks
 	probing    map[probeKey]context.CancelFunc
 	stopping   time.Time // since when the whole pod is being stopped
@@ -97,6 +98,7 @@ func newWorker(a *Agent, p *corev1.Pod, ev *pod.Eviction) *worker {
 		notices:   map[pod.Notice]struct{}{},
 		kills:     map[string]time.Time{},
 		pulls:     map[string]time.Time{},
+		access:    map[string]access{},
 		fetched:   map[string]string{},
 		guard:     guard{},
 		refreshed: a.clock(),

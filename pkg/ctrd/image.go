@@ -170,7 +170,7 @@ func (r *Runtime) readImage(ctx context.Context, named reference.Named, stored i
 		return nil, err
 	}
 	info := &imageInfo{
-		Image:       pod.Image{Name: named.String(), Size: manifestSize(stored.Target, manifest)},
+		Image:       pod.Image{Name: named.String(), Size: manifestSize(stored.Target, manifest), Keys: stored.Labels[labelKeys]},
 		config:      config.Config,
 		chainID:     identity.ChainID(config.RootFS.DiffIDs).String(),
 		snapshotter: snName,

@@ -63,12 +63,12 @@ func (r *Runtime) pull(ctx context.Context, named reference.Named, credentials [
 	defer done()
 	ctx, watch := guardProgress(ctx, r.opts.StallTime)
 	defer watch.stop()
-	resolver, err := r.resolve(ctx, named.String(), credentials)
+	resolver, used, err := r.resolve(ctx, named.String(), credentials)
 	if err != nil {
 		return pod.Image{}, watch.cause(err)
 	}
 	counter := &countingResolver{Resolver: resolver, moved: watch.moved, arrived: watch.rest}
-	total, err := r.fetchHead(ctx, counter, named.String())
+	target, total, err := r.fetchHead(ctx, counter, named.String())
 	if err != nil {
 		return pod.Image{}, watch.cause(err)
 	}
@@ -77,13 +77,17 @@ func (r *Runtime) pull(ctx context.Context, named reference.Named, credentials [
 	}
 	stop := report(ctx, tell, func() string { return progressText(counter.read.Load(), total) })
 	defer stop()
+	keys, err := r.keysAfter(ctx, named.String(), target, used)
+	if err != nil {
+		return pod.Image{}, err
+	}
 	// The small parts are in the store by now and are not fetched again.
 	_, err = r.client.Pull(ctx, named.String(),
 		containerd.WithResolver(counter),
 		containerd.WithPullUnpack,
 		containerd.WithPullSnapshotter(snapshotter),
 		containerd.WithPlatformMatcher(platforms.Default()),
-		containerd.WithPullLabels(map[string]string{labelInstance: r.opts.Instance}))
+		containerd.WithPullLabels(keyLabels(r.opts.Instance, keys)))
 	if err != nil {
 		return pod.Image{}, watch.cause(native(err))
 	}
@@ -96,16 +100,16 @@ func (r *Runtime) pull(ctx context.Context, named reference.Named, credentials [
 }
 
 // fetchHead fetches index, manifest and configuration, refuses what is for
-// another platform before its layers are fetched, and returns the size of the
-// layers that are still to be fetched.
-func (r *Runtime) fetchHead(ctx context.Context, resolver remotes.Resolver, name string) (int64, error) {
+// another platform before its layers are fetched, and returns what the name
+// stands for and the size of the layers that are still to be fetched.
+func (r *Runtime) fetchHead(ctx context.Context, resolver remotes.Resolver, name string) (target ocispec.Descriptor, size int64, err error) {
 	resolved, target, err := resolver.Resolve(ctx, name)
 	if err != nil {
-		return 0, native(err)
+		return target, 0, native(err)
 	}
 	fetcher, err := resolver.Fetcher(ctx, resolved)
 	if err != nil {
-		return 0, native(err)
+		return target, 0, native(err)
 	}
 	store := r.client.ContentStore()
 	children := images.LimitManifests(images.FilterPlatforms(images.ChildrenHandler(store), platforms.Default()), platforms.Default(), 1)
@@ -127,19 +131,18 @@ func (r *Runtime) fetchHead(ctx context.Context, resolver remotes.Resolver, name
 	}
 	handlers := images.Handlers(remotes.FetchHandler(store, fetcher), images.HandlerFunc(check), images.HandlerFunc(small))
 	if err := images.Dispatch(ctx, handlers, nil, target); err != nil {
-		return 0, native(err)
+		return target, 0, native(err)
 	}
 	manifest, _, err := readConfig(ctx, store, target)
 	if err != nil {
-		return 0, err
+		return target, 0, err
 	}
-	var total int64
 	for _, l := range manifest.Layers {
 		if _, err := store.Info(ctx, l.Digest); err != nil {
-			total += l.Size
+			size += l.Size
 		}
 	}
-	return total, nil
+	return target, size, nil
 }
 
 // countingResolver counts the bytes of layers that its fetchers read, and

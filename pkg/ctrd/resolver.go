@@ -35,12 +35,12 @@ func secretOf(c *pod.Credential) (user, secret string, err error) {
 }
 
 // resolve asks the registry for an image with each credential in turn, and
-// returns the resolver that was let in.
-func (r *Runtime) resolve(ctx context.Context, name string, credentials []pod.Credential) (remotes.Resolver, error) {
+// returns the resolver that was let in, and with which; nil: with none.
+func (r *Runtime) resolve(ctx context.Context, name string, credentials []pod.Credential) (remotes.Resolver, *pod.Credential, error) {
 	if len(credentials) == 0 {
 		resolver := r.newResolver(ctx, nil)
 		_, _, err := resolver.Resolve(ctx, name)
-		return resolver, native(err)
+		return resolver, nil, native(err)
 	}
 	// How a registry refuses differs: some say that the image does not exist.
 	var errs []error
@@ -48,9 +48,9 @@ func (r *Runtime) resolve(ctx context.Context, name string, credentials []pod.Cr
 		resolver := r.newResolver(ctx, &credentials[i])
 		_, _, err := resolver.Resolve(ctx, name)
 		if err == nil {
-			return resolver, nil
+			return resolver, &credentials[i], nil
 		}
 		errs = append(errs, native(err))
 	}
-	return nil, errors.Join(errs...)
+	return nil, nil, errors.Join(errs...)
 }

@@ -1,7 +1,9 @@
 package pod
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,15 +12,54 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
-// Credential opens a part of a registry. It must never be logged.
+// Credential opens a part of a registry. It must never be logged: printed it
+// shows where it is from, and no more.
 type Credential struct {
+	// Secret is the one it was read from, empty for none.
+	Secret types.UID
 	// Registry is a host, with a port and a path where those matter. Parts of
 	// the host may hold patterns, as *.example.org.
 	Registry string
 	// Username and Password, or an IdentityToken alone.
 	Username, Password, IdentityToken string
+}
+
+// String hides what must not be seen.
+func (c Credential) String() string { return "credential for " + c.Registry }
+
+// GoString is String.
+func (c Credential) GoString() string { return c.String() }
+
+// Key marks an image that was pulled with the credential, without showing it:
+// the Secret's UID, and a part of a hash of what it says.
+func (c Credential) Key() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", c.Registry, c.Username, c.Password, c.IdentityToken))
+	return string(c.Secret) + keyJoint + hex.EncodeToString(sum[:keyBytes])
+}
+
+const (
+	keyJoint = "/"
+	keyBytes = 12
+)
+
+// OpenTo says whether a pod with these credentials may use the image as it is
+// on the node: everybody may use one without keys, and who has the Secret that
+// it was pulled with, or another one that says the same.
+func (i Image) OpenTo(credentials []Credential) bool {
+	keys := strings.Fields(i.Keys)
+	for _, c := range credentials {
+		secret, hash, _ := strings.Cut(c.Key(), keyJoint)
+		for _, key := range keys {
+			s, h, _ := strings.Cut(key, keyJoint)
+			if h == hash || secret != "" && s == secret {
+				return true
+			}
+		}
+	}
+	return len(keys) == 0
 }
 
 // PullOptions say how an image is pulled. The zero value is usable.
@@ -61,6 +102,7 @@ func Credentials(secrets []*corev1.Secret) ([]Credential, error) {
 				errs = append(errs, fmt.Errorf("secret %s/%s: %w", s.Namespace, s.Name, err))
 				continue
 			}
+			c.Secret = s.UID
 			all = append(all, c)
 		}
 	}

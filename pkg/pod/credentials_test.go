@@ -2,6 +2,7 @@ package pod
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -45,5 +46,36 @@ func TestBadSecretsAreNamedAndNotQuoted(t *testing.T) {
 	}
 	if len(got) != 1 || got[0].Username != "u" {
 		t.Errorf("what is good of the rest: %v", got)
+	}
+}
+
+func TestWhoMayUseAnImage(t *testing.T) {
+	c := Credential{Secret: "uid", Registry: "r.example", Username: "u", Password: "p"}
+	renamed, changed, other := c, c, Credential{Secret: "other", Registry: "r.example", Username: "u", Password: "q"}
+	renamed.Secret, changed.Password = "another", "new"
+	nobodys := c
+	nobodys.Secret = ""
+	for name, x := range map[string]struct {
+		keys string
+		have []Credential
+		want bool
+	}{
+		"open to all":               {"", nil, true},
+		"without a credential":      {c.Key(), nil, false},
+		"with the same":             {c.Key(), []Credential{other, c}, true},
+		"that says the same":        {c.Key(), []Credential{renamed}, true},
+		"of the same Secret":        {c.Key(), []Credential{changed}, true},
+		"with another":              {c.Key(), []Credential{other}, false},
+		"one of several":            {other.Key() + " " + c.Key(), []Credential{renamed}, true},
+		"of no Secret, like a pull": {nobodys.Key(), []Credential{{Registry: "x"}}, false},
+	} {
+		if got := (Image{Keys: x.keys}).OpenTo(x.have); got != x.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v %#v %v", c, c, []Credential{c}), c.Key()} {
+		if strings.Contains(text, "p\"") || strings.Contains(text, "Password") || strings.Contains(text, "u p") {
+			t.Errorf("shown: %s", text)
+		}
 	}
 }

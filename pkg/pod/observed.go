@@ -176,6 +176,9 @@ type Image struct {
 	ID string
 	// Size in bytes, compressed, as the store has it.
 	Size int64
+	// Keys are those of the credentials it was pulled with, separated by
+	// spaces. An image without is for every pod.
+	Keys string
 }
 
 // AttemptState is where an attempt stands.
