@@ -10,7 +10,6 @@ import (
 	"github.com/carob-project/carob/pkg/cgroup"
 	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/eviction"
-	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/usage"
 	"github.com/carob-project/carob/pkg/volume"
 )
@@ -29,8 +28,7 @@ func (m meter) NodeUsage(context.Context) (usage.Counters, error) {
 
 // ContainerUsage implements agent.Meter.
 func (m meter) ContainerUsage(p *corev1.Pod, id string) (usage.Counters, error) {
-	name := cgroup.PodName(cgroup.QoS(pod.QOSClass(p)), string(p.UID))
-	s, err := m.cgroups.ContainerStats(name, ctrd.ScopePrefix, id)
+	s, err := m.cgroups.ContainerStats(groupOf(p), ctrd.ScopePrefix, id)
 	return usage.Counters{At: time.Now(), CPU: s.CPUUsage, Memory: s.MemoryWorkingSet}, err
 }
 

@@ -37,7 +37,7 @@ func TestRefusedByTheAPI(t *testing.T) {
 		"number for text":    {pod("  containers: [{name: 5, image: x}]\n"), []string{"name"}},
 		"unknown kind":       {"apiVersion: v1\nkind: Pud\nmetadata: {name: x}\n", []string{`no matches for kind "Pud"`}},
 		"unknown field":      {pod("  containers: [{name: a, image: x, comand: [y]}]\n"), []string{`unknown field "spec.containers[0].comand"`}},
-		"unsupported field":  {pod("  containers: [{name: a, image: x, resizePolicy: [{resourceName: cpu, restartPolicy: NotRequired}]}]\n"), []string{"spec.containers[0].resizePolicy", "not supported yet"}},
+		"unsupported field":  {pod("  containers: [{name: a, image: x, volumeDevices: [{name: v, devicePath: /dev/x}]}]\n"), []string{"spec.containers[0].volumeDevices", "not supported yet"}},
 		"bad quantity":       {pod("  containers: [{name: a, image: x, resources: {limits: {memory: lots}}}]\n"), []string{"quantit"}},
 		"bad number":         {pod("  containers: [{name: a, image: x, resources: {requests: {cpu: '1,5'}}}]\n"), []string{"quantit"}},
 		"negative quantity":  {pod("  containers: [{name: a, image: x, resources: {requests: {cpu: -1}}}]\n"), []string{`spec.containers[0].resources.requests[cpu]`, "must be greater than or equal to 0"}},

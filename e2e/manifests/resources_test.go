@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // podPIDs is how many processes and threads the test lets a pod have.
@@ -74,4 +75,16 @@ func controlFile(t *testing.T, uid, controller, v1, v2 string) string {
 	}
 	t.Fatalf("no %s or %s of pod %s", v1, v2, uid)
 	return ""
+}
+
+// resize changes what the two containers of the example have.
+func resize(t *testing.T, a applied) {
+	a.WaitReady(t, "resize")
+	a.logs(t, "resize", "cache", "limit: 32 MiB\n")
+	a.K(t, "patch", "pod", "resize", "--subresource", "resize", "--patch",
+		`{"spec":{"containers":[{"name":"cache","resources":{"limits":{"memory":"64Mi"}}},{"name":"web","resources":{"limits":{"cpu":"300m"}}}]}}`)
+	a.becomes(t, 30*time.Second, "resize",
+		"{.status.containerStatuses[*].resources.limits} {.status.containerStatuses[*].restartCount}",
+		`{"memory":"64Mi"} {"cpu":"300m","memory":"32Mi"} 1 0`)
+	a.logs(t, "resize", "cache", "limit: 64 MiB\n")
 }

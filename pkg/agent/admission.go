@@ -69,6 +69,18 @@ func hasOS(p *corev1.Pod, node *corev1.Node) bool {
 }
 
 func admitResources(p *corev1.Pod, admitted []*corev1.Pod, allocatable corev1.ResourceList) *pod.Eviction {
+	if why := lacking(p, admitted, allocatable); why != nil {
+		return rejected(why.reason, why.message)
+	}
+	return nil
+}
+
+// lack is what a node has too little of.
+type lack struct{ reason, message string }
+
+// lacking says what the node has too little of to run p beside the others; nil:
+// nothing.
+func lacking(p *corev1.Pod, admitted []*corev1.Pod, allocatable corev1.ResourceList) *lack {
 	if len(allocatable) == 0 {
 		return nil // the machine could not be read; its pods decide nothing
 	}
@@ -95,9 +107,9 @@ func admitResources(p *corev1.Pod, admitted []*corev1.Pod, allocatable corev1.Re
 			continue
 		}
 		inUse := used[name]
-		return rejected("OutOf"+string(name), fmt.Sprintf(
+		return &lack{"OutOf" + string(name), fmt.Sprintf(
 			"Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d",
-			name, amount(name, &want), amount(name, &inUse), amount(name, &has)))
+			name, amount(name, &want), amount(name, &inUse), amount(name, &has))}
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ type Options struct {
 	SandboxView pod.SandboxView
 	Volumes     pod.Volumes
 	VolumeView  VolumeView
+	// Resizer and Groups change the resources of what runs.
+	Resizer Resizer
+	Groups  Groups
 	// Exec executes the commands of probes and hooks; optional: without it
 	// they cannot be carried out.
 	Exec probe.Execer
@@ -131,6 +134,7 @@ type Agent struct {
 	names       map[types.NamespacedName]types.UID // the newest pod of a name
 	admitted    map[types.UID]*corev1.Pod
 	allocatable corev1.ResourceList
+	settled     bool // the pods found at the start have their place
 }
 
 // New returns an Agent that does nothing until Run.
@@ -184,7 +188,7 @@ func (o Options) check() error {
 		{"Sandboxes", o.Sandboxes != nil}, {"SandboxView", o.SandboxView != nil},
 		{"Volumes", o.Volumes != nil}, {"VolumeView", o.VolumeView != nil},
 		{"Logs", o.Logs != nil}, {"LogReader", o.LogReader != nil}, {"Messages", o.Messages != nil},
-		{"Machine", o.Machine != nil},
+		{"Machine", o.Machine != nil}, {"Resizer", o.Resizer != nil}, {"Groups", o.Groups != nil},
 		{"Attacher", o.Inside == nil || o.Attacher != nil}, {"Dial", o.Inside == nil || o.Dial != nil},
 	} {
 		if !f.have {

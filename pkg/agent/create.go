@@ -42,6 +42,9 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	if args.ProcessesOf, err = pod.ProcessesOf(p, s.Container, o.Attempts); err != nil {
 		return err
 	}
+	if err := w.growPod(ctx, p); err != nil {
+		return fmt.Errorf("resources of the pod: %w", err)
+	}
 	env, err := w.environment(ctx, p, s.Container, o)
 	if err != nil {
 		return err

@@ -75,6 +75,7 @@ func (l Limits) rules() map[pod.StepKind]stepRule {
 		pod.StepStartContainer:  {2 * time.Minute, nil},
 		pod.StepPostStart:       {hookLimit, nil},
 		pod.StepPreStop:         {hookLimit, nil},
+		pod.StepResize:          {time.Minute, nil},
 		pod.StepSignalContainer: {15 * time.Second, nil},
 		pod.StepRemoveContainer: {2 * time.Minute, removes},
 		pod.StepDetachNetwork:   {2 * time.Minute, removes},

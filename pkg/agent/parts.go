@@ -74,6 +74,26 @@ type Meter interface {
 	ContainerUsage(p *corev1.Pod, id string) (usage.Counters, error)
 }
 
+// Resizer gives attempts that run other resources.
+type Resizer interface {
+	// SetResources changes a live attempt's resources, and with success what
+	// its Applied and SpecHash say. One that has ended or is unknown gives an
+	// error that wraps pod.ErrNotFound.
+	SetResources(ctx context.Context, id string, r pod.Resources, specHash, applied string) error
+}
+
+// Groups sets and reads the limits that the kernel keeps.
+type Groups interface {
+	// ResizePod sets those of a pod's group.
+	ResizePod(ctx context.Context, p *corev1.Pod, r pod.Resources) error
+	// PodLimits reads them.
+	PodLimits(p *corev1.Pod) (pod.Resources, error)
+	// ContainerLimits reads those of an attempt of the pod that runs.
+	ContainerLimits(p *corev1.Pod, id string) (pod.Resources, error)
+	// MemoryUsage is how many bytes the pod uses or, with an ID, one attempt.
+	MemoryUsage(p *corev1.Pod, id string) (int64, error)
+}
+
 // ImageLister lists the images on the node.
 type ImageLister interface {
 	ListImages(ctx context.Context) ([]pod.Image, error)

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +39,7 @@ func (a *Agent) watchPods(ctx context.Context, wg *sync.WaitGroup) error {
 	}
 	a.readAllocatable(ctx)
 	a.takeUp(ctx, wg, informer.GetStore().List())
+	a.settle()
 
 	reg, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { a.seen(ctx, wg, obj) },
@@ -115,7 +115,10 @@ func (a *Agent) seen(ctx context.Context, wg *sync.WaitGroup, obj any) {
 		w.update(p)
 		return
 	}
-	w := newWorker(a, p, a.admit(ctx, p))
+	attempts, _ := a.view.cached(p.UID) // none known: as the status says
+	grant := pod.Granted(p, attempts)
+	w := newWorker(a, p, a.admit(ctx, grant.Apply(p)))
+	w.granted.grant = grant
 	a.mu.Lock()
 	a.workers[p.UID] = w
 	a.names[nameOf(p)] = p.UID
@@ -163,14 +166,7 @@ func (a *Agent) admit(ctx context.Context, p *corev1.Pod) *pod.Eviction {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !here && p.DeletionTimestamp == nil {
-		others := make([]*corev1.Pod, 0, len(a.admitted))
-		for _, o := range a.admitted {
-			others = append(others, o)
-		}
-		slices.SortFunc(others, func(x, y *corev1.Pod) int {
-			return x.CreationTimestamp.Compare(y.CreationTimestamp.Time)
-		})
-		if ev := Admit(p, others, node, a.allocatable); ev != nil {
+		if ev := Admit(p, a.others(p.UID), node, a.allocatable); ev != nil {
 			return ev
 		}
 	}
@@ -197,8 +193,12 @@ func (a *Agent) ownNode(ctx context.Context) *corev1.Node {
 // release gives back what a pod that has ended was admitted for.
 func (a *Agent) release(uid types.UID) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	_, had := a.admitted[uid]
 	delete(a.admitted, uid)
+	a.mu.Unlock()
+	if had {
+		a.retryResizes()
+	}
 }
 
 // forget drops a worker that is done.

@@ -46,6 +46,7 @@ func (r *rig) start() {
 		Runtime: w, View: w, Images: w, Sandboxes: sandboxes{w}, SandboxView: sandboxes{w},
 		Volumes: volumes{w}, VolumeView: volumes{w}, Disk: volumes{w}, Messages: volumes{w},
 		Logs: logs{w}, LogReader: logs{w}, Machine: machine{}, AgentVersion: "v0.1.0",
+		Resizer: w, Groups: groups{w},
 		Collectors: []agent.Collector{sandboxes{w}}, Exec: w,
 	}
 	if r.recorder != nil {

@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+
+	"github.com/carob-project/carob/pkg/pod"
 )
 
 // terminal says whether a phase is one that never changes again.
@@ -19,7 +21,7 @@ func terminal(p corev1.PodPhase) bool {
 func own(t corev1.PodConditionType) bool {
 	switch t {
 	case corev1.PodReady, corev1.ContainersReady, corev1.PodInitialized, corev1.PodReadyToStartContainers,
-		corev1.AllContainersRestarting:
+		corev1.AllContainersRestarting, corev1.PodResizePending, corev1.PodResizeInProgress:
 		return true
 	}
 	return false
@@ -34,6 +36,8 @@ func mergeStatus(have, want corev1.PodStatus) corev1.PodStatus {
 	for _, c := range have.Conditions {
 		i := slices.IndexFunc(out.Conditions, func(o corev1.PodCondition) bool { return o.Type == c.Type })
 		switch {
+		case i < 0 && pod.OfResize(c.Type):
+			// It goes with what it told of.
 		case i < 0:
 			out.Conditions = slices.Insert(out.Conditions, others, c)
 			others++

@@ -102,6 +102,8 @@ func (w *worker) execute(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.O
 		return w.start(ctx, p, s, o)
 	case pod.StepPostStart, pod.StepPreStop:
 		return w.hook(ctx, p, s, o)
+	case pod.StepResize:
+		return w.resize(ctx, p, o)
 	case pod.StepSignalContainer:
 		return w.signal(ctx, p, s, o)
 	case pod.StepRemoveContainer:
@@ -208,6 +210,8 @@ func containerOf(s pod.Step, o pod.Observed) string {
 // announceFailure records the event of a failed step.
 func (w *worker) announceFailure(p *corev1.Pod, s pod.Step, o pod.Observed, err error) {
 	switch s.Kind {
+	case pod.StepResize:
+		// The status tells of it, and the event follows from that.
 	case pod.StepPostStart:
 		w.warning(p, s.Container, reasonFailedPostStart, "PostStartHook failed")
 	case pod.StepPreStop:

@@ -31,7 +31,9 @@ type worker struct {
 	wake chan struct{}
 
 	files hostFiles
-	steps sync.WaitGroup
+	// granted is guarded by the agent's mu.
+	granted granted
+	steps   sync.WaitGroup
 
 	mu       sync.Mutex
 	pod      *corev1.Pod // as the API last had it
@@ -238,10 +240,12 @@ func (w *worker) round(ctx context.Context) (wait time.Duration, done bool) {
 	}
 	p, gone := w.subject()
 	w.adjust(p)
+	p, resize := w.a.allot(w, p)
 	o, err := w.observe(ctx, p)
 	if err != nil {
 		return w.hold("the pod cannot be observed", err), false
 	}
+	o.Resize, o.Limits = resize, w.limits(p, o)
 	o.Deleted = gone || w.deleted
 	w.holdStep = 0
 	now := w.a.clock()
@@ -259,7 +263,7 @@ func (w *worker) round(ctx context.Context) (wait time.Duration, done bool) {
 	for _, s := range d.Steps {
 		wait = min(wait, w.begin(ctx, p, s, o, now))
 	}
-	wait = min(wait, w.refresh(ctx, p, o, now))
+	wait = min(wait, w.refresh(ctx, p, o, now), resizeWait(resize))
 	if !gone {
 		o.InFlight = w.inFlight()
 		w.report(p, o, now)
@@ -271,6 +275,7 @@ func (w *worker) round(ctx context.Context) (wait time.Duration, done bool) {
 // report computes the status and hands it to the writer.
 func (w *worker) report(p *corev1.Pod, o pod.Observed, now time.Time) {
 	st := pod.Status(p, o, now)
+	w.tellResize(p, st, o.Resize)
 	w.mu.Lock()
 	w.status = &st
 	w.mu.Unlock()
@@ -306,7 +311,8 @@ func (w *worker) adjust(p *corev1.Pod) {
 	if p.Generation != w.generation {
 		w.generation = p.Generation
 		for id, f := range w.failures {
-			if f.Final {
+			// A resize that failed may be another one now.
+			if f.Final || id == (pod.Step{Kind: pod.StepResize}).ID() {
 				delete(w.failures, id)
 			}
 		}
@@ -360,7 +366,7 @@ func (w *worker) record(oc outcome) {
 		w.failures[id] = failureOf(oc.step.Kind, oc.err, w.failures[id], oc.at)
 	}
 	switch oc.step.Kind {
-	case pod.StepCreateContainer, pod.StepStartContainer, pod.StepSignalContainer, pod.StepRemoveContainer:
+	case pod.StepCreateContainer, pod.StepStartContainer, pod.StepSignalContainer, pod.StepRemoveContainer, pod.StepResize:
 		w.stale = true
 	}
 	if oc.err == nil {

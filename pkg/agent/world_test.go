@@ -32,6 +32,9 @@ type world struct {
 	nextPID  int
 	nextIP   int
 	usage    map[string]int64
+	limits   map[string]pod.Resources // by attempt, and by UID of the pod
+	memory   map[string]int64         // in use
+	resizes  []string                 // whose limits were set, in order
 	execs    map[string]func(context.Context) ([]byte, int, error)
 
 	// away: the runtime does not answer.
@@ -51,6 +54,7 @@ func newWorld() *world {
 		attempts: map[string]*pod.Attempt{}, sandbox: map[types.UID]*pod.Sandbox{},
 		volumes: map[types.UID]bool{}, hosts: map[types.UID][]string{},
 		images: map[string]bool{"img": true}, watchers: map[chan pod.Change]struct{}{},
+		limits: map[string]pod.Resources{}, memory: map[string]int64{},
 		copying: map[agent.LogKey]bool{}, calls: map[string]int{}, faults: map[string]func() error{},
 		kept: map[types.UID]bool{}, usage: map[string]int64{},
 		execs: map[string]func(context.Context) ([]byte, int, error){}, nextPID: 100, nextIP: 1,
@@ -115,7 +119,7 @@ func (w *world) Create(ctx context.Context, r pod.CreateRequest) (string, error)
 			w.nextPID++
 			w.attempts[id] = &pod.Attempt{
 				Pod: r.Pod, Container: r.Container, Init: r.Init, Number: r.Number, Streak: r.Streak,
-				ID: id, SpecHash: r.SpecHash, ImageName: r.ImageName, CreatedAt: time.Now(), PID: w.nextPID,
+				ID: id, SpecHash: r.SpecHash, Applied: r.Applied, ImageName: r.ImageName, CreatedAt: time.Now(), PID: w.nextPID,
 			}
 			w.tell(r.Pod.UID)
 		}

@@ -99,7 +99,7 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	for shares, w := range map[uint64]uint64{0: 1, 2: 1, 262144: 10000, 1 << 40: 10000} {
-		if got := weight(shares); got != w {
+		if got := pod.CPUWeight(shares); got != w {
 			t.Errorf("weight of %d shares is %d, want %d", shares, got, w)
 		}
 	}

@@ -34,16 +34,25 @@ func (m *Manager) Stats(name string) (Stats, error) {
 // ContainerStats reads the counters of a container's group below the group of
 // its pod. With systemd that is a scope whose name begins with prefix.
 func (m *Manager) ContainerStats(name, prefix, id string) (Stats, error) {
+	dir, err := m.containerDir(name, prefix, id)
+	if err != nil {
+		return Stats{}, err
+	}
+	return m.stats(dir)
+}
+
+// containerDir finds the group of a container in a hierarchy.
+func (m *Manager) containerDir(name, prefix, id string) (func(hierarchy string) string, error) {
 	leaf := id
 	if m.info.Driver == Systemd {
 		leaf = prefix + "-" + id + ".scope"
 	}
 	for _, n := range []string{name, leaf} {
 		if err := checkName(n); err != nil {
-			return Stats{}, err
+			return nil, err
 		}
 	}
-	return m.stats(func(hierarchy string) string { return filepath.Join(m.dir(hierarchy, name), leaf) })
+	return func(hierarchy string) string { return filepath.Join(m.dir(hierarchy, name), leaf) }, nil
 }
 
 // stats reads the group that dir finds in a hierarchy.

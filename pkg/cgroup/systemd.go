@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,29 +89,33 @@ func sliceProperties(v Version, r pod.Resources) []dbus.Property {
 	}
 	if r.CPUShares != 0 {
 		if v == V2 {
-			out = append(out, property("CPUWeight", weight(r.CPUShares)))
+			out = append(out, property("CPUWeight", pod.CPUWeight(r.CPUShares)))
 		} else {
 			out = append(out, property("CPUShares", r.CPUShares))
 		}
 	}
-	if r.CPUQuota > 0 {
-		period := r.CPUPeriod
-		if period == 0 {
-			period = defaultPeriod
-		}
-		out = append(out, property("CPUQuotaPerSecUSec", quotaPerSecond(r.CPUQuota, period)))
+	if r.CPUQuota != 0 {
+		out = append(out, property("CPUQuotaPerSecUSec", quotaPerSecond(r.CPUQuota, cmp.Or(r.CPUPeriod, defaultPeriod))))
 	}
-	if r.MemoryLimit > 0 {
+	if r.MemoryLimit != 0 {
 		name := "MemoryMax"
 		if v == V1 {
 			name = "MemoryLimit"
 		}
-		out = append(out, property(name, uint64(r.MemoryLimit)))
+		out = append(out, property(name, orInfinity(r.MemoryLimit)))
 	}
 	if r.PIDsLimit > 0 {
 		out = append(out, property("TasksMax", uint64(r.PIDsLimit)))
 	}
 	return out
+}
+
+// orInfinity is a limit as systemd has it.
+func orInfinity(n int64) uint64 {
+	if n < 0 {
+		return math.MaxUint64
+	}
+	return uint64(n)
 }
 
 // quotaPerSecond converts a quota of a period to microseconds of CPU a second,

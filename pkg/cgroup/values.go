@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,25 +25,22 @@ type setting struct {
 }
 
 // settings turns the resources of a pod into the files of one version. Zero
-// fields set nothing: a fresh group has no limit.
+// fields set nothing: a fresh group has no limit. pod.Unlimited takes one away.
 func settings(v Version, r pod.Resources) []setting {
-	period := r.CPUPeriod
-	if period == 0 {
-		period = defaultPeriod
-	}
+	period := cmp.Or(r.CPUPeriod, defaultPeriod)
 	var out []setting
 	add := func(controller, file, value string) {
 		out = append(out, setting{controller, file, value})
 	}
 	if v == V2 {
 		if r.CPUShares != 0 {
-			add("cpu", "cpu.weight", strconv.FormatUint(weight(r.CPUShares), 10))
+			add("cpu", "cpu.weight", strconv.FormatUint(pod.CPUWeight(r.CPUShares), 10))
 		}
-		if r.CPUQuota > 0 {
-			add("cpu", "cpu.max", fmt.Sprintf("%d %d", r.CPUQuota, period))
+		if r.CPUQuota != 0 {
+			add("cpu", "cpu.max", fmt.Sprintf("%s %d", orMax(r.CPUQuota), period))
 		}
-		if r.MemoryLimit > 0 {
-			add("memory", "memory.max", strconv.FormatInt(r.MemoryLimit, 10))
+		if r.MemoryLimit != 0 {
+			add("memory", "memory.max", orMax(r.MemoryLimit))
 		}
 		if r.PIDsLimit > 0 {
 			add("pids", "pids.max", strconv.FormatInt(r.PIDsLimit, 10))
@@ -52,12 +50,12 @@ func settings(v Version, r pod.Resources) []setting {
 	if r.CPUShares != 0 {
 		add("cpu", "cpu.shares", strconv.FormatUint(r.CPUShares, 10))
 	}
-	if r.CPUQuota > 0 {
+	if r.CPUQuota != 0 {
 		// The period first: the kernel checks the ratio with each write.
 		add("cpu", "cpu.cfs_period_us", strconv.FormatUint(period, 10))
 		add("cpu", "cpu.cfs_quota_us", strconv.FormatInt(r.CPUQuota, 10))
 	}
-	if r.MemoryLimit > 0 {
+	if r.MemoryLimit != 0 {
 		add("memory", "memory.limit_in_bytes", strconv.FormatInt(r.MemoryLimit, 10))
 	}
 	if r.PIDsLimit > 0 {
@@ -66,12 +64,16 @@ func settings(v Version, r pod.Resources) []setting {
 	return out
 }
 
-// weight maps cpu shares (2 to 262144) to a v2 weight (1 to 10000), linearly
-// as the Kubernetes enhancement for cgroup v2 defines it.
-func weight(shares uint64) uint64 {
-	s := min(max(shares, 2), 262144)
-	return 1 + ((s-2)*9999)/262142
+// orMax is a limit as files of v2 have it.
+func orMax(n int64) string {
+	if n < 0 {
+		return unlimited
+	}
+	return strconv.FormatInt(n, 10)
 }
+
+// unlimited is what files of v2 say where there is no limit.
+const unlimited = "max"
 
 // write writes one control file; the error names the file and the value.
 func write(dir, file, value string) error {

@@ -27,6 +27,7 @@ const (
 	labelAttempt   = labelPrefix + "attempt"
 	labelStreak    = labelPrefix + "streak"
 	labelSpecHash  = labelPrefix + "spec-hash"
+	labelResources = labelPrefix + "resources"
 	labelUser      = labelPrefix + "user"
 	labelImage     = labelPrefix + "image"
 	labelImageID   = labelPrefix + "image-id"
@@ -81,6 +82,7 @@ func attemptLabels(instance, boot string, r pod.CreateRequest, img pod.Image, us
 		labelAttempt:   strconv.Itoa(r.Number),
 		labelStreak:    strconv.Itoa(r.Streak),
 		labelSpecHash:  r.SpecHash,
+		labelResources: r.Applied,
 		labelImage:     r.ImageName,
 		labelImageID:   img.ID,
 		labelUser:      userLabel(user),
@@ -113,6 +115,7 @@ func attemptFromLabels(id string, l map[string]string) (a pod.Attempt, ok bool) 
 		Streak:    max(streak, 0),
 		ID:        id,
 		SpecHash:  l[labelSpecHash],
+		Applied:   l[labelResources],
 		ImageName: l[labelImage],
 		ImageID:   l[labelImageID],
 		User:      userFromLabel(l[labelUser]),

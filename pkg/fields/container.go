@@ -72,7 +72,8 @@ func containerLifeRules(p string, init bool) []Rule {
 			honoured(p+".restartPolicyRules[].action", "Restart, or RestartAllContainers without a grace period"),
 			honoured(p+".restartPolicyRules[].exitCodes.operator", ""),
 			honoured(p+".restartPolicyRules[].exitCodes.values", ""),
-			refused(p+".resizePolicy", "replace the pod to change its resources"),
+			honoured(p+".resizePolicy[].resourceName", "the subresource resize changes resources, as kubectl patch --subresource resize does"),
+			honoured(p+".resizePolicy[].restartPolicy", ""),
 		},
 	)
 }

@@ -20,6 +20,7 @@ var proofs = []Proof{
 	{"container.livenessProbe.terminationGracePeriodSeconds", testLife},
 	{"container.livenessProbe.timeoutSeconds", testLife},
 	{"container.livenessProbe.failureThreshold", testLife},
+	{"container.resizePolicy", testResize},
 	{"container.readinessProbe", testFields},
 	{"container.readinessProbe.tcpSocket", testLife},
 	{"container.readinessProbe.terminationGracePeriodSeconds", testInput},

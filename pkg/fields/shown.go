@@ -29,6 +29,7 @@ const (
 	testNode      = "e2e/security.TestNamespacesOfTheNode"
 	testPods      = "e2e/pods.TestContainersOfAPodShareTheNetwork"
 	testPrivilege = "e2e/security.TestPrivileges"
+	testResize    = "e2e/resize.TestResize"
 	testUsers     = "e2e/security.TestUsersAndGroups"
 	testVolumes   = "e2e/security.TestVolumesBelongToTheGroup"
 )

@@ -37,7 +37,7 @@ func (v *view) conditions(s *corev1.PodStatus) {
 	old := v.pod.Status.Conditions
 	l := make([]corev1.PodCondition, 0, len(own)+len(old)+1)
 	for _, c := range old {
-		if !slices.ContainsFunc(own, func(o corev1.PodCondition) bool { return o.Type == c.Type }) {
+		if !OfResize(c.Type) && !slices.ContainsFunc(own, func(o corev1.PodCondition) bool { return o.Type == c.Type }) {
 			l = append(l, c)
 		}
 	}
@@ -63,6 +63,7 @@ func (v *view) conditions(s *corev1.PodStatus) {
 		}
 		l = append(l, c)
 	}
+	l = append(l, v.resizeConditions()...)
 	s.Conditions = l
 }
 

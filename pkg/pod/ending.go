@@ -98,10 +98,8 @@ func (v *view) replaced(u *unit) bool {
 	if _, stopped := v.o.Stops[u.ended.ID]; !stopped || u.ghost {
 		return false
 	}
-	if !v.restartable(u) {
-		return u.ended.SpecHash != u.hash
-	}
-	return u.ended.SpecHash != u.hash || !v.ofThisSandbox(u.ended)
+	changed := u.changed(u.ended) || v.restartsFor(u, u.ended)
+	return changed || v.restartable(u) && !v.ofThisSandbox(u.ended)
 }
 
 // lost: something ran in a sandbox that is no more, and may not run again.

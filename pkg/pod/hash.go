@@ -21,9 +21,11 @@ type hashed struct {
 	Env        []EnvVar      `json:"env,omitempty"`
 	EnvFrom    []string      `json:"envFrom,omitempty"`
 	Mounts     []hashedMount `json:"mounts,omitempty"`
-	CPURequest int64         `json:"cpuRequest,omitempty"`
-	CPULimit   int64         `json:"cpuLimit,omitempty"`
-	Memory     int64         `json:"memory,omitempty"`
+
+	// Only in the hashes of versions that could not resize; see legacyHash.
+	CPURequest int64 `json:"cpuRequest,omitempty"`
+	CPULimit   int64 `json:"cpuLimit,omitempty"`
+	Memory     int64 `json:"memory,omitempty"`
 }
 
 type hashedMount struct {
@@ -66,14 +68,23 @@ func hashedEnvFrom(c *corev1.Container) []string {
 
 // SpecHash identifies what a container's spec asks of its process. An attempt
 // with another hash than the spec's is replaced. The hash stays the same
-// across versions of carob for a spec that means the same.
-func SpecHash(c *corev1.Container) string {
-	h := hashed{
-		Name: c.Name, Image: c.Image, Command: c.Command, Args: c.Args, WorkingDir: c.WorkingDir,
-		CPURequest: c.Resources.Requests.Cpu().MilliValue(),
-		CPULimit:   c.Resources.Limits.Cpu().MilliValue(),
-		Memory:     c.Resources.Limits.Memory().Value(),
-	}
+// across versions of carob for a spec that means the same. Resources are not
+// part of it: they change in place.
+func SpecHash(c *corev1.Container) string { return sum(hashedOf(c)) }
+
+// legacyHash is what versions of carob wrote that replaced a container to give
+// it other resources. An attempt from before an upgrade has it until its first
+// resize, and goes on.
+func legacyHash(c *corev1.Container) string {
+	h := hashedOf(c)
+	h.CPURequest = c.Resources.Requests.Cpu().MilliValue()
+	h.CPULimit = c.Resources.Limits.Cpu().MilliValue()
+	h.Memory = c.Resources.Limits.Memory().Value()
+	return sum(h)
+}
+
+func hashedOf(c *corev1.Container) hashed {
+	h := hashed{Name: c.Name, Image: c.Image, Command: c.Command, Args: c.Args, WorkingDir: c.WorkingDir}
 	for _, e := range c.Env {
 		h.Env = append(h.Env, EnvVar{Name: e.Name, Value: e.Value})
 	}
@@ -83,11 +94,15 @@ func SpecHash(c *corev1.Container) string {
 			Name: m.Name, Path: m.MountPath, SubPath: m.SubPath, SubPathExpr: m.SubPathExpr, ReadOnly: m.ReadOnly,
 		})
 	}
+	return h
+}
+
+func sum(h hashed) string {
 	b, err := json.Marshal(h)
 	if err != nil {
 		// Strings and integers always marshal.
 		return ""
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:8])
+	all := sha256.Sum256(b)
+	return hex.EncodeToString(all[:8])
 }

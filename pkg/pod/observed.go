@@ -70,6 +70,11 @@ type Observed struct {
 	// may still be there because of finalizers, but asks nothing of the node
 	// any more.
 	Deleted bool
+	// Resize is where a change of the pod's resources stands.
+	Resize Resize
+	// Limits are those that the kernel keeps for attempts that run, by attempt
+	// ID, and under the empty ID for the whole pod. An absent key: not known.
+	Limits map[string]Resources
 	// Node is what the status says about the node.
 	Node Node
 	// Evicted is set when the node itself, or its admission, ends the pod:
@@ -120,6 +125,24 @@ type Hooks struct {
 	// PreStopAt is when PreStop first began: the grace period counts from
 	// there. Zero: it has not.
 	PreStopAt time.Time
+}
+
+// Resize is where a change of the pod's resources stands. The pod that is
+// planned for has those that were granted.
+type Resize struct {
+	// Pending is why the spec's are not granted; nil: they are.
+	Pending *PendingResize
+	// Generation is that of the spec last granted; zero: not by this agent.
+	Generation int64
+}
+
+// PendingResize is a resize that the node does not grant, or not now.
+type PendingResize struct {
+	// Reason is that of the condition: Deferred or Infeasible.
+	Reason  string
+	Message string
+	// Generation is that of the spec it is about.
+	Generation int64
 }
 
 // Node is the part of a node that a pod's status repeats.
@@ -209,6 +232,9 @@ type Attempt struct {
 	// ID is the runtime's name of the attempt.
 	ID       string
 	SpecHash string
+	// Applied is what AppliedFor says of the resources it runs with; empty
+	// where a version of carob made it that could not resize.
+	Applied string
 	// ImageName is the reference as the spec had it; ImageID as in Image.
 	ImageName string
 	ImageID   string

@@ -125,6 +125,8 @@ type CreateRequest struct {
 	Number    int
 	Streak    int
 	SpecHash  string
+	// Applied is what Attempt.Applied is to be.
+	Applied string
 	// ImageName is the reference as in the spec; it must be present.
 	ImageName string
 
@@ -182,7 +184,10 @@ type Mount struct {
 	Recursive bool
 }
 
-// Resources in the units of the kernel; zero means unset.
+// Unlimited as a limit takes one away that is there.
+const Unlimited = -1
+
+// Resources in the units of the kernel; zero means unset: what is there stays.
 type Resources struct {
 	// CPUShares as in cgroup v1 (2 to 262144).
 	CPUShares uint64

@@ -43,23 +43,3 @@ func spareMemory(p *corev1.Pod) int64 {
 	spare := max(r.Requests.Memory().Value()-asked.Memory().Value(), 0)
 	return spare / int64(len(p.Spec.Containers)+len(p.Spec.InitContainers))
 }
-
-// effectiveResources are those of the pod as a whole: its own, and for what it
-// leaves open the sum of its containers'. A limit of which one container is
-// free does not hold for the pod. It is nil for a pod without any.
-func effectiveResources(p *corev1.Pod) *corev1.ResourceRequirements {
-	r := &corev1.ResourceRequirements{
-		Requests: resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{}),
-		Limits:   resourcehelper.PodLimits(p, resourcehelper.PodResourcesOptions{}),
-	}
-	for name := range r.Limits {
-		own := podLimit(p, name)
-		if own.IsZero() && !limited(p, name) {
-			delete(r.Limits, name)
-		}
-	}
-	if len(r.Requests)+len(r.Limits) == 0 {
-		return nil
-	}
-	return r
-}

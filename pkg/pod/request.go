@@ -43,7 +43,7 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 	}
 	return CreateRequest{
 		Handler: a.Handler, Pod: RefOf(p), Container: c.Name, Init: init, Number: a.Number, Streak: a.Streak,
-		SpecHash: SpecHash(c), ImageName: c.Image,
+		SpecHash: SpecHash(c), Applied: AppliedFor(p, c), ImageName: c.Image,
 		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
 		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: HostnameOn(p, a.NodeHostname), HostPID: p.Spec.HostPID,
 		ProcessesOf: a.ProcessesOf, Reaper: a.Init,

@@ -44,6 +44,7 @@ func (pl *planner) planRun() {
 	for _, u := range pl.apps {
 		pl.advance(u)
 	}
+	pl.resize()
 }
 
 // advanceInits does what is next for the init containers: one after the other
@@ -80,8 +81,10 @@ func (pl *planner) advance(u *unit) {
 	switch {
 	case u.live == nil:
 		pl.bringUp(u)
-	case u.live.SpecHash != u.hash && (!u.init || u.live.State == AttemptCreated):
+	case u.changed(u.live) && (!u.init || u.live.State == AttemptCreated):
 		pl.stop(u.live, u, stopOrder{message: fmt.Sprintf("Container %s definition changed, will be restarted", u.c.Name)})
+	case pl.restartsFor(u, u.live):
+		pl.stop(u.live, u, stopOrder{message: resizeMessage(u.c)})
 	case u.live.State == AttemptCreated && pl.whole && pl.o.Sandbox.Attached && pl.o.VolumesReady && pl.holding():
 		pl.add(Step{Kind: StepStartContainer, Container: u.c.Name, Attempt: u.live.ID, Number: u.live.Number})
 	case u.live.State == AttemptRunning:
@@ -163,7 +166,7 @@ func (v *view) next(u *unit) attemptNext {
 		return attemptNext{}
 	}
 	n := attemptNext{wanted: true, number: u.count + 1}
-	if !u.ghost && u.ended != v.trigger && (!same || u.ended.SpecHash != u.hash) {
+	if !u.ghost && u.ended != v.trigger && (!same || u.changed(u.ended) || v.restartsFor(u, u.ended)) {
 		// Its end was not the container's own doing, or it is another
 		// container now: nothing to back off from.
 		return n

@@ -22,9 +22,7 @@ func Status(p *corev1.Pod, o Observed, now time.Time) corev1.PodStatus {
 	if s.QOSClass == "" {
 		s.QOSClass = QOSClass(p)
 	}
-	if r := effectiveResources(p); r != nil {
-		s.Resources, s.AllocatedResources = r, r.Requests.DeepCopy()
-	}
+	v.podResources(&s)
 	ended := v.end != nil && !v.alive()
 	s.Phase, s.Reason, s.Message = v.phase(ended)
 	if !v.terminal() || p.Status.ContainerStatuses == nil {

@@ -33,7 +33,7 @@ func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
 	s := corev1.ContainerStatus{
 		Name: u.c.Name, Image: u.c.Image, RestartCount: int32(u.count),
 		AllocatedResources: u.c.Resources.Requests.DeepCopy(),
-		Resources:          resourcesOf(u.c),
+		Resources:          v.resources(u),
 		VolumeMounts:       mountStatuses(u.c),
 	}
 	started := false
@@ -51,6 +51,7 @@ func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
 		v.endedState(&s, u, ended)
 	default:
 		v.neverRan(&s, u, ended)
+		s.AllocatedResources, s.Resources = nil, nil
 	}
 	if u.ephemeral {
 		// Nothing waits for it, so it is never said to be started or ready.
@@ -297,13 +298,6 @@ func (v *view) waitingDefault() *corev1.ContainerStateWaiting {
 		}
 	}
 	return w
-}
-
-func resourcesOf(c *corev1.Container) *corev1.ResourceRequirements {
-	if len(c.Resources.Limits) == 0 && len(c.Resources.Requests) == 0 {
-		return nil
-	}
-	return &corev1.ResourceRequirements{Limits: c.Resources.Limits.DeepCopy(), Requests: c.Resources.Requests.DeepCopy()}
 }
 
 func mountStatuses(c *corev1.Container) []corev1.VolumeMountStatus {

@@ -32,6 +32,9 @@ const (
 	// StepPreStop runs the container's preStop hook in the attempt, for Limit
 	// at most. Its outcome goes where that of StepPostStart goes.
 	StepPreStop StepKind = "pre-stop"
+	// StepResize gives the pod's cgroup and its live attempts the resources
+	// that the pod is granted now.
+	StepResize StepKind = "resize"
 	// StepSignalContainer sends Signal to the attempt's process.
 	StepSignalContainer StepKind = "signal-container"
 	// StepRemoveContainer removes an attempt that has ended, or kills and

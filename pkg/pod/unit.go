@@ -107,6 +107,19 @@ func ghostOf(s *corev1.ContainerStatus) *Attempt {
 	return a
 }
 
+// changed says whether the spec asks for another process than the attempt's.
+func (u *unit) changed(a *Attempt) bool {
+	if a.SpecHash == u.hash || a.Applied != "" {
+		return a.SpecHash != u.hash
+	}
+	c := *u.c
+	if u.prev != nil && u.prev.Resources != nil {
+		// What it was made with; the spec may ask for another size by now.
+		c.Resources = *u.prev.Resources
+	}
+	return a.SpecHash != legacyHash(u.c) && a.SpecHash != legacyHash(&c)
+}
+
 // code is the exit code of an ended attempt.
 func (a *Attempt) code() int {
 	switch {

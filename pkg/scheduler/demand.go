@@ -71,14 +71,17 @@ type demand struct {
 }
 
 func demandOf(p *corev1.Pod) demand {
+	// While a pod is resized it takes the larger of what it asks for, what it is
+	// granted and what it has.
 	weights := resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{
+		UseStatusResources: true, InPlacePodLevelResourcesVerticalScalingEnabled: true,
 		NonMissingContainerRequests: corev1.ResourceList{
 			corev1.ResourceCPU:    *resource.NewMilliQuantity(assumedMilliCPU, resource.DecimalSI),
 			corev1.ResourceMemory: *resource.NewQuantity(assumedMemory, resource.BinarySI),
 		},
 	})
 	return demand{
-		requests:     amountsOf(resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{})),
+		requests:     amountsOf(resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{UseStatusResources: true, InPlacePodLevelResourcesVerticalScalingEnabled: true})),
 		weightCPU:    weights.Cpu().MilliValue(),
 		weightMemory: weights.Memory().Value(),
 		ports:        hostPortsOf(p),

@@ -72,7 +72,7 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 		r.lastPID++
 		r.attempts[id] = &process{request: req, program: run(req), Attempt: pod.Attempt{
 			Pod: req.Pod, Container: req.Container, Init: req.Init, Number: req.Number, Streak: req.Streak,
-			ID: id, SpecHash: req.SpecHash, ImageName: req.ImageName, ImageID: img.ID,
+			ID: id, SpecHash: req.SpecHash, Applied: req.Applied, ImageName: req.ImageName, ImageID: img.ID,
 			State: pod.AttemptCreated, CreatedAt: r.clock(), PID: r.lastPID,
 		}}
 		r.tell(req.Pod.UID)

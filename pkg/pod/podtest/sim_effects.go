@@ -81,7 +81,7 @@ func (s *Sim) create(st pod.Step) *pod.Failure {
 	s.programs[id] = p
 	s.Obs.Attempts = append(s.Obs.Attempts, pod.Attempt{
 		Pod: pod.RefOf(s.Pod), Container: st.Container, Init: init, Number: st.Number, Streak: st.Streak, ID: id,
-		SpecHash: pod.SpecHash(c), ImageName: st.Image, ImageID: img.ID, State: pod.AttemptCreated, CreatedAt: s.tick(), PID: 42,
+		SpecHash: pod.SpecHash(c), Applied: pod.AppliedFor(s.Pod, c), ImageName: st.Image, ImageID: img.ID, State: pod.AttemptCreated, CreatedAt: s.tick(), PID: 42,
 	})
 	return nil
 }

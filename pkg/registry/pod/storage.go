@@ -27,6 +27,8 @@ type Storage struct {
 	Status *StatusREST
 	// Ephemeral serves pods/ephemeralcontainers.
 	Ephemeral *EphemeralREST
+	// Resize serves pods/resize.
+	Resize *ResizeREST
 	// Binding serves pods/binding, LegacyBinding serves bindings.
 	Binding       *BindingREST
 	LegacyBinding *LegacyBindingREST
@@ -41,6 +43,7 @@ func (s Storage) Map() map[string]rest.Storage {
 		"pods":                     s.Pod,
 		"pods/status":              s.Status,
 		"pods/ephemeralcontainers": s.Ephemeral,
+		"pods/resize":              s.Resize,
 		"pods/binding":             s.Binding,
 		"pods/eviction":            s.Eviction,
 		"bindings":                 s.LegacyBinding,
@@ -75,11 +78,15 @@ func NewStorage(getter generic.RESTOptionsGetter) (Storage, error) {
 	ephemeral := *store
 	ephemeral.UpdateStrategy = ephemeralStrategy{pods}
 	ephemeral.ResetFieldsStrategy = nil
+	resize := *store
+	resize.UpdateStrategy = resizeStrategy{pods}
+	resize.ResetFieldsStrategy = nil
 	binding := &BindingREST{store: store}
 	return Storage{
 		Pod:           &REST{store},
 		Status:        &StatusREST{store: &status},
 		Ephemeral:     &EphemeralREST{store: &ephemeral},
+		Resize:        &ResizeREST{store: &resize},
 		Binding:       binding,
 		LegacyBinding: &LegacyBindingREST{binding: binding},
 		Eviction:      &EvictionREST{store: store},

@@ -53,6 +53,7 @@ func validateUse(c *corev1.Container, s *corev1.PodSpec, names sets.Set[string],
 		names.Insert(c.Name)
 	}
 	errs = append(errs, validateLife(c, s, init, at)...)
+	errs = append(errs, validateResizePolicies(c, s, init, at.Child("resizePolicy"))...)
 	if !init {
 		errs = append(errs, validateRestart(c, at)...)
 	}
