@@ -41,6 +41,7 @@ func (v *view) conditions(s *corev1.PodStatus) {
 			l = append(l, c)
 		}
 	}
+	l = append(l, v.resizeConditions()...)
 	if e := v.o.Evicted; e != nil && e.Disrupts && !slices.ContainsFunc(l, isDisruption) {
 		l = append(l, corev1.PodCondition{
 			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reasonByNode, Message: e.Message,
@@ -63,7 +64,6 @@ func (v *view) conditions(s *corev1.PodStatus) {
 		}
 		l = append(l, c)
 	}
-	l = append(l, v.resizeConditions()...)
 	s.Conditions = l
 }
 
