@@ -67,7 +67,7 @@ func TestReplicationControllerScales(t *testing.T) {
 		w := run(t)
 		tmpl := template("one")
 		controllers := w.client.CoreV1().ReplicationControllers("default")
-		rc, err := controllers.Create(t.Context(), &corev1.ReplicationController{
+		_, err := controllers.Create(t.Context(), &corev1.ReplicationController{
 			ObjectMeta: named("web"),
 			Spec:       corev1.ReplicationControllerSpec{Replicas: ptr.To[int32](2), MinReadySeconds: 20, Selector: tmpl.Labels, Template: &tmpl},
 		}, metav1.CreateOptions{})
@@ -75,7 +75,8 @@ func TestReplicationControllerScales(t *testing.T) {
 			t.Fatal(err)
 		}
 		settle(readyAfter + 19*time.Second)
-		if rc, err = controllers.Get(t.Context(), "web", metav1.GetOptions{}); err != nil || rc.Status.ReadyReplicas != 2 || rc.Status.AvailableReplicas != 0 {
+		rc, err := controllers.Get(t.Context(), "web", metav1.GetOptions{})
+		if err != nil || rc.Status.ReadyReplicas != 2 || rc.Status.AvailableReplicas != 0 {
 			t.Errorf("%v, status %+v", err, rc.Status)
 		}
 		settle(2 * time.Second)

@@ -12,3 +12,7 @@ import (
 func TestRules(t *testing.T) {
 	kindtest.Rules(t, Kind(), nil, map[string]kind.Rules[*appsv1.ControllerRevision]{})
 }
+
+func FuzzKind(f *testing.F) {
+	kindtest.Fuzz(f, Kind(), nil, map[string]kind.Rules[*appsv1.ControllerRevision]{})
+}

@@ -37,7 +37,7 @@ type rule struct {
 	Want, Warn []string
 }
 
-func readRules(t *testing.T, file string) []rule {
+func readRules(t testing.TB, file string) []rule {
 	t.Helper()
 	data, err := os.ReadFile("testdata/" + file)
 	if err != nil {

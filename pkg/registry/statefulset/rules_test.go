@@ -12,3 +12,7 @@ import (
 func TestRules(t *testing.T) {
 	kindtest.Rules(t, Kind(), SetDefaults, map[string]kind.Rules[*appsv1.StatefulSet]{"status": statusRules()})
 }
+
+func FuzzKind(f *testing.F) {
+	kindtest.Fuzz(f, Kind(), SetDefaults, map[string]kind.Rules[*appsv1.StatefulSet]{"status": statusRules()})
+}
