@@ -93,6 +93,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		Logs:  logs, LogReader: logs, Messages: volumeParts{volumes},
 		Inside: runtime, Attacher: logs, Dial: netdial.Localhost, Init: c.Init,
 		RuntimeHealth: runtimeHealth{runtime}, NetworkHealth: networkHealth{network},
+		Features: runtime.Features,
 		RuntimeVersion: func(ctx context.Context) (string, error) {
 			v, err := runtime.Version(ctx)
 			return "containerd://" + v, err

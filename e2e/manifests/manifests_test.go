@@ -41,6 +41,7 @@ var checks = map[string]func(*testing.T, applied){
 	"on-failure.yaml":        onFailure,
 	"deadline.yaml":          deadline,
 	"names.yaml":             names,
+	"propagation.yaml":       propagation,
 	"graceful-stop.yaml":     gracefulStop,
 	"localhost.yaml":         localhost,
 	"probes.yaml":            probes,
@@ -280,6 +281,15 @@ func names(t *testing.T, a applied) {
 	a.logs(t, "full-name", "main", "till.desk.default.svc.cluster.local\n")
 	if strings.Count(out, "nameserver") != 1 {
 		t.Errorf("more than one name server:\n%s", out)
+	}
+}
+
+func propagation(t *testing.T, a applied) {
+	a.logs(t, "propagation", "reader", "mounted later\n")
+	a.logs(t, "propagation", "guard", "read-only\n")
+	const path = `{.status.containerStatuses[?(@.name=="guard")].volumeMounts[?(@.name=="shared")].recursiveReadOnly}`
+	if got := a.Get(t, "pod", "propagation", path); got != "Enabled" {
+		t.Errorf("recursively read-only: %s", got)
 	}
 }
 

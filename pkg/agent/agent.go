@@ -70,6 +70,9 @@ type Options struct {
 	RuntimeHealth, NetworkHealth Health
 	// Handlers names the runtimes that runtime classes may choose.
 	Handlers []string
+	// Features tells what the runtime of a handler can do, the empty one being
+	// the default; optional.
+	Features func(ctx context.Context, handler string) pod.Features
 	// RuntimeVersion returns such as containerd://1.6.20; optional.
 	RuntimeVersion func(ctx context.Context) (string, error)
 	// Collectors are asked, with each garbage collection, to remove what
@@ -249,7 +252,7 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) newReporter() *nodestatus.Reporter {
 	o := nodestatus.Options{
 		Client: a.o.Client, Identity: a.identity, Source: a.o.Machine,
-		RuntimeVersion: a.o.RuntimeVersion, Heartbeat: a.o.Heartbeat,
+		RuntimeVersion: a.o.RuntimeVersion, Heartbeat: a.o.Heartbeat, Features: a.handlerFeatures,
 		Clock: a.o.Clock, Log: a.o.Log,
 	}
 	if h := a.o.RuntimeHealth; h != nil {

@@ -54,6 +54,9 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	if err != nil {
 		return err
 	}
+	if mounted, err = pod.WithReadOnly(mounted, s.Container, o.Features); err != nil {
+		return err
+	}
 	if args.Mounts, err = w.a.o.Volumes.Mounts(ctx, mounted, s.Container, s.Number); err != nil {
 		return fmt.Errorf("mounts: %w", err)
 	}

@@ -28,3 +28,28 @@ func (w *worker) handler(ctx context.Context, p *corev1.Pod) (string, error) {
 	}
 	return class.Handler, nil
 }
+
+// features are those of the pod's runtime. While its class is not known there
+// are none. The class is asked for until it is there; it cannot change then.
+func (w *worker) features(ctx context.Context, p *corev1.Pod) pod.Features {
+	if w.a.o.Features == nil {
+		return pod.Features{}
+	}
+	if w.class == nil {
+		name, err := w.handler(ctx, p)
+		if err != nil {
+			return pod.Features{}
+		}
+		w.class = &name
+	}
+	return w.a.o.Features(ctx, *w.class)
+}
+
+// handlerFeatures is what the Node tells of a runtime.
+func (a *Agent) handlerFeatures(ctx context.Context, handler string) *corev1.NodeRuntimeHandlerFeatures {
+	if a.o.Features == nil {
+		return nil
+	}
+	f := a.o.Features(ctx, handler)
+	return &corev1.NodeRuntimeHandlerFeatures{RecursiveReadOnlyMounts: &f.RecursiveReadOnly}
+}

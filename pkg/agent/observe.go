@@ -30,6 +30,7 @@ func (w *worker) observe(ctx context.Context, p *corev1.Pod) (pod.Observed, erro
 		return o, fmt.Errorf("looking for volumes: %w", err)
 	}
 	o.VolumesReady = w.files.ready()
+	o.Features = w.features(ctx, p)
 	if o.Images, err = w.images(ctx, p, attempts); err != nil {
 		return o, fmt.Errorf("looking for images: %w", err)
 	}

@@ -60,7 +60,8 @@ type worker struct {
 	guard      guard
 	stale      bool // a step has changed what runs since the last look
 	generation int64
-	deleted    bool // the API object's deletion has been asked for
+	class      *string // the handler of the pod's runtime class, once known
+	deleted    bool    // the API object's deletion has been asked for
 	holdUntil  time.Time
 	holdStep   time.Duration
 	refreshed  time.Time

@@ -104,6 +104,9 @@ func checkPaths(req pod.CreateRequest) error {
 		if _, err := os.Stat(m.HostPath); err != nil {
 			return fmt.Errorf("mount %s: %w", m.ContainerPath, err)
 		}
+		if err := checkPropagation(m); err != nil {
+			return fmt.Errorf("mount %s: %w", m.ContainerPath, err)
+		}
 	}
 	n := req.Sandbox.Namespaces
 	for _, p := range []string{n.Net, n.IPC, n.UTS, req.Sandbox.ShmPath} {

@@ -105,6 +105,7 @@ type Runtime struct {
 	undone sync.Map
 
 	snapshotter atomic.Pointer[string]
+	features    featureCache
 	clampOnce   sync.Once
 
 	// leases of this process, which CleanUp must leave alone.

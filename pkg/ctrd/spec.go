@@ -83,6 +83,7 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 		s.Linux.Resources.Unified = map[string]string{"memory.oom.group": "1"}
 	}
 	s.Mounts = specMounts(s.Mounts, in.req)
+	s.Linux.RootfsPropagation = rootPropagation(in.req.Mounts)
 	if err := secure(s, in); err != nil {
 		return nil, err
 	}
@@ -218,7 +219,10 @@ func bindOptions(m pod.Mount) []string {
 	if m.ReadOnly {
 		access = "ro"
 	}
-	return []string{bind, "rprivate", access}
+	if m.ReadOnly && m.RecursiveReadOnly {
+		access = "rro"
+	}
+	return []string{bind, propagation(m), access}
 }
 
 func depth(p string) int {

@@ -15,8 +15,8 @@ func containerRules(p string, init bool) []Rule {
 		containerResourceRules(p+".resources"),
 		containerLifeRules(p, init),
 		[]Rule{
-			only(p+".volumeMounts[].mountPropagation", "mounts do not propagate", "None"),
-			only(p+".volumeMounts[].recursiveReadOnly", "readOnly covers the mount itself", "Disabled"),
+			honoured(p+".volumeMounts[].mountPropagation", "a hostPath has to be on a shared mount of the node"),
+			honoured(p+".volumeMounts[].recursiveReadOnly", "Enabled needs Linux 5.12 and an OCI runtime that tells of rro, such as runc 1.1"),
 			refused(p+".volumeMounts[].bindMountOptions", "leave it out"),
 			refused(p+".volumeDevices", "mount a directory with volumeMounts"),
 		},
@@ -150,8 +150,8 @@ func ephemeralRules() []Rule {
 		never("volumeMounts[].subPath", "volumeMounts[].subPathExpr", "ports", "resources", "resizePolicy",
 			"restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"),
 		[]Rule{
-			only(p+".volumeMounts[].mountPropagation", "mounts do not propagate", "None"),
-			only(p+".volumeMounts[].recursiveReadOnly", "readOnly covers the mount itself", "Disabled"),
+			honoured(p+".volumeMounts[].mountPropagation", "a hostPath has to be on a shared mount of the node"),
+			honoured(p+".volumeMounts[].recursiveReadOnly", "Enabled needs Linux 5.12 and an OCI runtime that tells of rro, such as runc 1.1"),
 			refused(p+".volumeMounts[].bindMountOptions", "leave it out"),
 			refused(p+".volumeDevices", "mount a directory with volumeMounts"),
 			honoured(p+".targetContainerName", "sees the processes of that container"),

@@ -46,8 +46,8 @@ var proofs = []Proof{
 	{"container.terminationMessagePath", testFields},
 	{"container.terminationMessagePolicy", testFields},
 	{"container.tty", testInside},
-	{"container.volumeMounts[].mountPropagation", testFields},
-	{"container.volumeMounts[].recursiveReadOnly", testFields},
+	{"container.volumeMounts[].mountPropagation", testMounts},
+	{"container.volumeMounts[].recursiveReadOnly", testMounts},
 	{"container.volumeMounts[].subPathExpr", testConfig},
 	{"container.workingDir", testFields},
 

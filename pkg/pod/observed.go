@@ -77,6 +77,8 @@ type Observed struct {
 	Limits map[string]Resources
 	// Node is what the status says about the node.
 	Node Node
+	// Features are those of the pod's runtime.
+	Features Features
 	// Evicted is set when the node itself, or its admission, ends the pod:
 	// reason and message of the Failed phase. Nil otherwise.
 	Evicted *Eviction

@@ -182,6 +182,10 @@ type Mount struct {
 	ReadOnly      bool
 	// Recursive mounts take what is mounted below HostPath along.
 	Recursive bool
+	// RecursiveReadOnly: with ReadOnly, for what is mounted below it, too.
+	RecursiveReadOnly bool
+	// Propagation says which later mounts below it are handed on; empty: none.
+	Propagation corev1.MountPropagationMode
 }
 
 // Unlimited as a limit takes one away that is there.

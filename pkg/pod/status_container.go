@@ -34,7 +34,7 @@ func (v *view) containerStatus(u *unit, ended bool) corev1.ContainerStatus {
 		Name: u.c.Name, Image: u.c.Image, RestartCount: int32(u.count),
 		AllocatedResources: u.c.Resources.Requests.DeepCopy(),
 		Resources:          v.resources(u),
-		VolumeMounts:       mountStatuses(u.c),
+		VolumeMounts:       mountStatuses(u.c, v.o.Features),
 	}
 	started := false
 	switch {
@@ -298,20 +298,4 @@ func (v *view) waitingDefault() *corev1.ContainerStateWaiting {
 		}
 	}
 	return w
-}
-
-func mountStatuses(c *corev1.Container) []corev1.VolumeMountStatus {
-	if len(c.VolumeMounts) == 0 {
-		return nil
-	}
-	l := make([]corev1.VolumeMountStatus, 0, len(c.VolumeMounts))
-	for _, m := range c.VolumeMounts {
-		s := corev1.VolumeMountStatus{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly}
-		if m.ReadOnly {
-			mode := corev1.RecursiveReadOnlyDisabled
-			s.RecursiveReadOnly = &mode
-		}
-		l = append(l, s)
-	}
-	return l
 }

@@ -130,7 +130,10 @@ func (m *Manager) prepareVolume(ctx context.Context, p *corev1.Pod, v *corev1.Vo
 	case v.HostPath != nil:
 		return prepareHostPath(v.HostPath)
 	case v.EmptyDir != nil:
-		return prepareEmptyDir(dir, p, v.EmptyDir)
+		if err := prepareEmptyDir(dir, p, v.EmptyDir); err != nil || !pod.Propagates(p, v.Name) {
+			return err
+		}
+		return share(dir)
 	}
 	files, err := m.payload(ctx, p, v)
 	if err != nil {

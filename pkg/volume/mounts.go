@@ -68,10 +68,16 @@ func volumeMount(p *corev1.Pod, c *corev1.Container, i int, l layout) (pod.Mount
 		return pod.Mount{}, invalid("cannot find volume %q to mount into container %q", vm.Name, c.Name)
 	}
 	vol := &p.Spec.Volumes[v]
-	m := pod.Mount{HostPath: l.volume(vm.Name), ContainerPath: vm.MountPath, ReadOnly: vm.ReadOnly}
+	m := pod.Mount{
+		HostPath: l.volume(vm.Name), ContainerPath: vm.MountPath, ReadOnly: vm.ReadOnly, Recursive: true,
+		RecursiveReadOnly: or(vm.RecursiveReadOnly, "") == corev1.RecursiveReadOnlyEnabled,
+	}
+	if mode := or(vm.MountPropagation, corev1.MountPropagationNone); mode != corev1.MountPropagationNone {
+		m.Propagation = mode
+	}
 	switch {
 	case vol.HostPath != nil:
-		m.HostPath, m.Recursive = vol.HostPath.Path, true
+		m.HostPath = vol.HostPath.Path
 		if _, err := os.Stat(m.HostPath); errors.Is(err, fs.ErrNotExist) && or(vol.HostPath.Type, "") == "" {
 			if err := makeHostDir(m.HostPath); err != nil {
 				return pod.Mount{}, fmt.Errorf("making the hostPath of volume %q: %w", vm.Name, err)
@@ -85,9 +91,9 @@ func volumeMount(p *corev1.Pod, c *corev1.Container, i int, l layout) (pod.Mount
 		return m, nil
 	}
 	target := l.subPath(c.Name, i)
-	if err := bindSubPath(m.HostPath, vm.SubPath, target); err != nil {
+	if err := bindSubPath(m.HostPath, vm.SubPath, target, m.Propagation != ""); err != nil {
 		return pod.Mount{}, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", vm.Name, c.Name, err)
 	}
-	m.HostPath, m.Recursive = target, false
+	m.HostPath = target
 	return m, nil
 }

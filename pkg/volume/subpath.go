@@ -18,8 +18,9 @@ import (
 // bindSubPath mounts what sub names inside the volume at target. It is resolved
 // by the kernel such that no link and no '..' leads out of the volume, and the
 // very file that was found is mounted, so that a container which changes the
-// volume at the same time cannot get at anything else.
-func bindSubPath(volume, sub, target string) error {
+// volume at the same time cannot get at anything else. With propagates, mounts
+// below it come and go as they do in the volume.
+func bindSubPath(volume, sub, target string, propagates bool) error {
 	if path.IsAbs(sub) || slices.Contains(strings.Split(sub, "/"), "..") {
 		return invalid("subPath %q must be relative and not contain '..'", sub)
 	}
@@ -36,7 +37,7 @@ func bindSubPath(volume, sub, target string) error {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }() // only a place, opened with O_PATH
-	return bindFD(fd, target)
+	return bindFD(fd, target, propagates)
 }
 
 // openBeneath opens sub below the volume as a place.
@@ -94,7 +95,7 @@ func makeBeneath(volume, sub string) error {
 }
 
 // bindFD mounts an open place at target, unless it is mounted there already.
-func bindFD(fd int, target string) error {
+func bindFD(fd int, target string, propagates bool) error {
 	var want unix.Stat_t
 	if err := unix.Fstat(fd, &want); err != nil {
 		return err
@@ -121,6 +122,9 @@ func bindFD(fd int, target string) error {
 	}
 	if err := unix.Mount("/proc/self/fd/"+strconv.Itoa(fd), target, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mounting it at %s: %w", target, err)
+	}
+	if propagates {
+		return nil
 	}
 	// Where the volume is a shared mount this one would follow it.
 	if err := unix.Mount("", target, "", unix.MS_PRIVATE, ""); err != nil {

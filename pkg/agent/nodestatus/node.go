@@ -50,6 +50,8 @@ type Reading struct {
 	Facts          Facts
 	RuntimeVersion string
 	Images         []corev1.ContainerImage
+	// Features of the runtimes, by handler.
+	Features map[string]*corev1.NodeRuntimeHandlerFeatures
 	// Problems are what keeps the node from running pods; none: it is ready.
 	Problems []Problem
 }
@@ -98,10 +100,13 @@ func (id Identity) Status(old corev1.NodeStatus, r Reading, now metav1.Time) cor
 		Architecture:            runtime.GOARCH,
 	}
 	// The nameless one is what pods without a runtime class get.
-	s.RuntimeHandlers = []corev1.NodeRuntimeHandler{{}}
+	s.RuntimeHandlers = []corev1.NodeRuntimeHandler{{Features: r.Features[""]}}
 	for _, name := range id.Handlers {
-		s.RuntimeHandlers = append(s.RuntimeHandlers, corev1.NodeRuntimeHandler{Name: name})
+		s.RuntimeHandlers = append(s.RuntimeHandlers, corev1.NodeRuntimeHandler{Name: name, Features: r.Features[name]})
 	}
+	// Every runtime is given the groups themselves.
+	strict := true
+	s.Features = &corev1.NodeFeatures{SupplementalGroupsPolicy: &strict}
 	if r.RuntimeVersion == "" {
 		s.NodeInfo.ContainerRuntimeVersion = old.NodeInfo.ContainerRuntimeVersion
 	}

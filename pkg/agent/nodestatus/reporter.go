@@ -30,6 +30,9 @@ type Options struct {
 	Checks   []Check
 	// RuntimeVersion returns such as containerd://1.6.20; it may be nil.
 	RuntimeVersion func(ctx context.Context) (string, error)
+	// Features tells what a runtime can do, the nameless one too; it may be
+	// nil.
+	Features func(ctx context.Context, handler string) *corev1.NodeRuntimeHandlerFeatures
 	// Images lists the images for the status, sorted; it may be nil.
 	Images func(ctx context.Context) ([]corev1.ContainerImage, error)
 	// Interval is how often the machine is read; default 10 s.
@@ -200,11 +203,24 @@ func (r *Reporter) read(ctx context.Context) (Reading, string, error) {
 		out.RuntimeVersion, _ = r.o.RuntimeVersion(ctx)
 	}
 	out.Images = r.listImages(ctx)
+	out.Features = r.features(ctx)
 	hostname := f.Hostname
 	if hostname == "" {
 		hostname = r.o.Identity.Name
 	}
 	return out, hostname, nil
+}
+
+// features asks what the runtimes can do.
+func (r *Reporter) features(ctx context.Context) map[string]*corev1.NodeRuntimeHandlerFeatures {
+	if r.o.Features == nil {
+		return nil
+	}
+	all := map[string]*corev1.NodeRuntimeHandlerFeatures{"": r.o.Features(ctx, "")}
+	for _, name := range r.o.Identity.Handlers {
+		all[name] = r.o.Features(ctx, name)
+	}
+	return all
 }
 
 func (r *Reporter) check(ctx context.Context) []Problem {

@@ -194,6 +194,15 @@ func oneOf[T ~string](path *field.Path, value T, known ...T) field.ErrorList {
 	}
 }
 
+// known checks a value, which may be empty too if that is known, against those
+// there are.
+func known[T ~string](path *field.Path, value T, all ...T) field.ErrorList {
+	if slices.Contains(all, value) {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(path, value, slices.Sorted(slices.Values(all)))}
+}
+
 // validateQuantity wants an amount that is not negative.
 func validateQuantity(path *field.Path, q resource.Quantity) field.ErrorList {
 	if q.Sign() < 0 {

@@ -68,7 +68,7 @@ func validateContainer(c *corev1.Container, volumes sets.Set[string], path *fiel
 	errs = append(errs, validatePorts(c.Ports, path.Child("ports"))...)
 	errs = append(errs, validateEnv(c.Env, path.Child("env"))...)
 	errs = append(errs, validateEnvFrom(c.EnvFrom, path.Child("envFrom"))...)
-	errs = append(errs, validateMounts(c.VolumeMounts, volumes, path.Child("volumeMounts"))...)
+	errs = append(errs, validateMounts(c.VolumeMounts, volumes, privileged(c.SecurityContext), path.Child("volumeMounts"))...)
 	errs = append(errs, oneOf(path.Child("imagePullPolicy"), c.ImagePullPolicy,
 		corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	errs = append(errs, validateResources(&c.Resources, path.Child("resources"))...)
@@ -160,7 +160,9 @@ func validateHostPorts(ports []corev1.ContainerPort, seen sets.Set[string], path
 	return errs
 }
 
-func validateMounts(mounts []corev1.VolumeMount, volumes sets.Set[string], path *field.Path) field.ErrorList {
+// validateMounts checks the mounts of a container. Kubernetes names no index
+// where a value below a mount is wrong.
+func validateMounts(mounts []corev1.VolumeMount, volumes sets.Set[string], privileged bool, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	paths := sets.New[string]()
 	for i, m := range mounts {
@@ -185,6 +187,40 @@ func validateMounts(mounts []corev1.VolumeMount, volumes sets.Set[string], path 
 			}
 			errs = append(errs, validateDescendingPath(path.Child("subPathExpr"), m.SubPathExpr)...)
 		}
+		errs = append(errs, validatePropagation(m.MountPropagation, privileged, path.Child("mountPropagation"))...)
+		errs = append(errs, validateRecursive(&m, path.Child("recursiveReadOnly"))...)
+	}
+	return errs
+}
+
+func privileged(sc *corev1.SecurityContext) bool {
+	return sc != nil && sc.Privileged != nil && *sc.Privileged
+}
+
+func validatePropagation(mode *corev1.MountPropagationMode, privileged bool, at *field.Path) field.ErrorList {
+	if mode == nil {
+		return nil
+	}
+	if *mode == corev1.MountPropagationBidirectional && !privileged {
+		return field.ErrorList{field.Forbidden(at, "Bidirectional mount propagation is available only to privileged containers")}
+	}
+	return known(at, *mode, corev1.MountPropagationBidirectional, corev1.MountPropagationHostToContainer, corev1.MountPropagationNone)
+}
+
+func validateRecursive(m *corev1.VolumeMount, at *field.Path) field.ErrorList {
+	if m.RecursiveReadOnly == nil || *m.RecursiveReadOnly == corev1.RecursiveReadOnlyDisabled {
+		return nil
+	}
+	errs := known(at, *m.RecursiveReadOnly,
+		corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyEnabled, corev1.RecursiveReadOnlyIfPossible)
+	if len(errs) > 0 {
+		return errs
+	}
+	if !m.ReadOnly {
+		errs = append(errs, field.Forbidden(at, "may only be specified when readOnly is true"))
+	}
+	if m.MountPropagation != nil && *m.MountPropagation != corev1.MountPropagationNone {
+		errs = append(errs, field.Forbidden(at, "may only be specified when mountPropagation is None or not specified"))
 	}
 	return errs
 }
