@@ -59,6 +59,7 @@ var checks = map[string]func(*testing.T, applied){
 	"runtime-class.yaml":     runtimeClass,
 	"statefulset.yaml":       statefulSet,
 	"daemonset.yaml":         daemonSet,
+	"disruption-budget.yaml": disruptionBudget,
 	"job.yaml":               indexedJob,
 	"job-policy.yaml":        pickyJob,
 	"cronjob.yaml":           cronJob,

@@ -75,3 +75,23 @@ func daemonSet(t *testing.T, a applied) {
 		t.Errorf("got %s", out)
 	}
 }
+
+func disruptionBudget(t *testing.T, a applied) {
+	a.K(t, "rollout", "status", "deployment/guarded", "--timeout=60s")
+	a.K(t, "wait", "--for=jsonpath={.status.disruptionsAllowed}=1", "pdb/guarded", "--timeout=30s")
+	var refused int
+	for _, name := range strings.Fields(a.K(t, "get", "pods", "-l", "app=guarded", "-o", "jsonpath={.items[*].metadata.name}")) {
+		body := `{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"namespace": "default", "name": "` + name + `"}}`
+		out, err := a.KubectlInput(body, "create", "--raw", "/api/v1/namespaces/default/pods/"+name+"/eviction", "-f", "-")
+		if err != nil {
+			refused++
+			if !strings.Contains(out, "Cannot evict pod as it would violate the pod's disruption budget.") {
+				t.Errorf("refused with %s", out)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("all three were evicted")
+	}
+	a.K(t, "wait", "--for=jsonpath={.status.currentHealthy}=3", "pdb/guarded", "--timeout=30s")
+}

@@ -35,6 +35,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/namespace"
 	"github.com/carob-project/carob/pkg/registry/node"
 	"github.com/carob-project/carob/pkg/registry/pod"
+	"github.com/carob-project/carob/pkg/registry/poddisruptionbudget"
 	"github.com/carob-project/carob/pkg/registry/podlog"
 	"github.com/carob-project/carob/pkg/registry/podstream"
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
@@ -82,7 +83,7 @@ func newSchemes() (*schemes, error) {
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 		metrics.AddToScheme,
 		replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
-		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme, job.AddToScheme, cronjob.AddToScheme, daemonset.AddToScheme,
+		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme, job.AddToScheme, cronjob.AddToScheme, daemonset.AddToScheme, poddisruptionbudget.Kind().AddToScheme,
 	} {
 		if err := add(s.full); err != nil {
 			return nil, fmt.Errorf("scheme: %w", err)

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	nodev1 "k8s.io/api/node/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -35,6 +36,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/namespace"
 	"github.com/carob-project/carob/pkg/registry/node"
 	"github.com/carob-project/carob/pkg/registry/pod"
+	"github.com/carob-project/carob/pkg/registry/poddisruptionbudget"
 	"github.com/carob-project/carob/pkg/registry/podlog"
 	"github.com/carob-project/carob/pkg/registry/podstream"
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
@@ -102,11 +104,15 @@ type storageMap = map[string]rest.Storage
 
 // groups makes the storage of all kinds, by group and resource.
 func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[schema.GroupVersion]storageMap, error) {
+	policies, budgets, err := poddisruptionbudget.NewStorage(getter)
+	if err != nil {
+		return nil, err
+	}
 	core := storageMap{}
 	for _, add := range []func() (storageMap, error){
 		func() (storageMap, error) { return namespace.NewStorage(getter) },
 		func() (storageMap, error) { return node.NewStorage(getter) },
-		func() (storageMap, error) { return pods(getter, transport) },
+		func() (storageMap, error) { return pods(getter, transport, budgets) },
 		func() (storageMap, error) { return replicationcontroller.NewStorage(getter) },
 		func() (storageMap, error) { return single(configmap.Kind(), getter) },
 		func() (storageMap, error) { return single(secret.Kind(), getter) },
@@ -149,6 +155,7 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 		corev1.SchemeGroupVersion:         core,
 		appsv1.SchemeGroupVersion:         apps,
 		batchv1.SchemeGroupVersion:        batch,
+		policyv1.SchemeGroupVersion:       policies,
 		coordinationv1.SchemeGroupVersion: leases,
 		eventsv1.SchemeGroupVersion:       {"events": core["events"]},
 		schedulingv1.SchemeGroupVersion:   priorities,
@@ -181,11 +188,12 @@ func single[T kind.Object](k kind.Kind[T], getter generic.RESTOptionsGetter) (st
 	return storageMap{k.Resource: s}, err
 }
 
-func pods(getter generic.RESTOptionsGetter, transport NodeTransport) (storageMap, error) {
+func pods(getter generic.RESTOptionsGetter, transport NodeTransport, budgets pod.Budgets) (storageMap, error) {
 	s, err := pod.NewStorage(getter)
 	if err != nil {
 		return nil, err
 	}
+	s.Eviction.Budgets = budgets
 	m := s.Map()
 	m["pods/log"] = podlog.New(s.Pod, podlog.Transport(transport))
 	maps.Copy(m, podstream.New(s.Pod, podstream.Transport(transport)))

@@ -102,6 +102,7 @@ func TestWorkloads(t *testing.T) {
 		"Job":                   jobs,
 		"CronJob":               cronJobs,
 		"DaemonSet":             daemonSet,
+		"DisruptionBudget":      disruptionBudget,
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := strings.ToLower(name)

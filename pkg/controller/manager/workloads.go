@@ -8,6 +8,7 @@ import (
 	"github.com/carob-project/carob/pkg/controller/cronjob"
 	"github.com/carob-project/carob/pkg/controller/daemonset"
 	"github.com/carob-project/carob/pkg/controller/deployment"
+	"github.com/carob-project/carob/pkg/controller/disruption"
 	"github.com/carob-project/carob/pkg/controller/job"
 	"github.com/carob-project/carob/pkg/controller/replicaset"
 	"github.com/carob-project/carob/pkg/controller/statefulset"
@@ -51,7 +52,8 @@ func (m *Manager) buildWorkloads(o Options) error {
 	return m.buildBatch(o)
 }
 
-// buildBatch makes the controllers of work that ends, and that of DaemonSets.
+// buildBatch makes the controllers of work that ends, and those of DaemonSets
+// and disruption budgets.
 func (m *Manager) buildBatch(o Options) error {
 	daemons, err := daemonset.New(daemonset.Options{
 		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("daemonset-controller"), Log: o.Log.Named("daemonset"),
@@ -71,6 +73,13 @@ func (m *Manager) buildBatch(o Options) error {
 	if err != nil {
 		return err
 	}
+	budgets, err := disruption.New(disruption.Options{
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("controllermanager"), Log: o.Log.Named("disruption"),
+	})
+	if err != nil {
+		return err
+	}
+	m.loops["disruption"] = budgets
 	m.loops["daemonset"], m.loops["job"], m.loops["cronjob"] = daemons, jobs, crons
 	return nil
 }

@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -17,10 +18,21 @@ import (
 	"k8s.io/apiserver/pkg/util/dryrun"
 )
 
-// EvictionREST deletes a pod on behalf of one who empties a node. There are
-// no disruption budgets yet, so an eviction is always granted.
+// Budgets are what evictions have to keep to.
+type Budgets interface {
+	// Of returns the budgets that a pod falls under.
+	Of(ctx context.Context, p *corev1.Pod) ([]*policyv1.PodDisruptionBudget, error)
+	// Spend takes one disruption from a budget, or returns why there is none,
+	// as an API status.
+	Spend(ctx context.Context, name, pod string, dryRun []string) error
+}
+
+// EvictionREST deletes a pod on behalf of one who empties a node, if the
+// budgets allow it.
 type EvictionREST struct {
 	store *genericregistry.Store
+	// Budgets may be nil: then every eviction is granted.
+	Budgets Budgets
 }
 
 var (
@@ -62,13 +74,87 @@ func (r *EvictionREST) Create(ctx context.Context, name string, obj runtime.Obje
 	if dryrun.IsDryRun(options.DryRun) {
 		deletion.DryRun = options.DryRun
 	}
-	if err := r.mark(ctx, name, deletion); err != nil {
+	budget, err := r.allow(ctx, name, deletion)
+	if err != nil {
 		return nil, err
+	}
+	if err := r.mark(ctx, name, deletion); err != nil {
+		return nil, unsettled(err, budget)
 	}
 	if _, _, err := r.store.Delete(ctx, name, rest.ValidateAllObjectFunc, deletion); err != nil {
 		return nil, err
 	}
 	return &metav1.Status{Status: metav1.StatusSuccess, Code: http.StatusCreated}, nil
+}
+
+var errSeveralBudgets = errors.New("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.") //nolint:staticcheck,revive // Kubernetes' words
+
+// allow asks the budgets. A pod that serves nobody costs nothing; it must not
+// begin to until it is deleted, so deletion is tied to what has been seen, and
+// the budget that this is about is returned.
+func (r *EvictionREST) allow(ctx context.Context, name string, deletion *metav1.DeleteOptions) (budget string, err error) {
+	if r.Budgets == nil {
+		return "", nil
+	}
+	obj, err := r.store.Get(ctx, name, &metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	p, ok := obj.(*corev1.Pod)
+	if !ok || ended(p) || p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodPending {
+		return "", nil
+	}
+	budgets, err := r.Budgets.Of(ctx, p)
+	switch {
+	case err != nil || len(budgets) == 0:
+		return "", err
+	case len(budgets) > 1:
+		return "", &apierrors.StatusError{ErrStatus: metav1.Status{
+			Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Message: errSeveralBudgets.Error(),
+		}}
+	}
+	b := budgets[0]
+	if !ready(p) && spares(b) {
+		if deletion.Preconditions == nil {
+			deletion.Preconditions = &metav1.Preconditions{}
+		}
+		if deletion.Preconditions.ResourceVersion == nil {
+			deletion.Preconditions.ResourceVersion = &p.ResourceVersion
+			return b.Name, nil
+		}
+		return "", nil
+	}
+	return "", r.Budgets.Spend(ctx, b.Name, name, deletion.DryRun)
+}
+
+// spares says whether pods that are not ready may go without a look at how
+// many disruptions are left.
+func spares(b *policyv1.PodDisruptionBudget) bool {
+	if p := b.Spec.UnhealthyPodEvictionPolicy; p != nil && *p == policyv1.AlwaysAllow {
+		return true
+	}
+	return b.Status.DesiredHealthy > 0 && b.Status.CurrentHealthy >= b.Status.DesiredHealthy
+}
+
+func ready(p *corev1.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// unsettled asks a client to try again whose pod changed under a budget.
+func unsettled(err error, budget string) error {
+	if budget == "" || !apierrors.IsConflict(err) {
+		return err
+	}
+	again := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 10)
+	again.ErrStatus.Details.Causes = append(again.ErrStatus.Details.Causes, metav1.StatusCause{
+		Type: policyv1.DisruptionBudgetCause, Message: fmt.Sprintf("The disruption budget %s is still being processed by the server.", budget),
+	})
+	return again
 }
 
 // mark tells in the pod's conditions why it goes, before it goes.

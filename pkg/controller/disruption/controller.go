@@ -1,0 +1,237 @@
+package disruption
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/ptr"
+
+	"github.com/carob-project/carob/pkg/controller/work"
+	"github.com/carob-project/carob/pkg/controller/workload"
+)
+
+const workers = 2
+
+// Options are what a Controller needs.
+type Options struct {
+	Client    kubernetes.Interface
+	Informers informers.SharedInformerFactory
+	Recorder  record.EventRecorder
+	// Log may be nil.
+	Log *zap.Logger
+}
+
+// Controller keeps the status of budgets.
+type Controller struct {
+	client   kubernetes.Interface
+	recorder record.EventRecorder
+	budgets  cache.Indexer
+	pods     cache.Indexer
+	// owners are the kinds that want a number of pods.
+	owners  map[string]cache.Indexer
+	synced  []cache.DoneChecker
+	ready   chan struct{}
+	queue   *work.Queue[string]
+	written workload.Written
+}
+
+// New makes the Controller; Run starts it.
+func New(o Options) (*Controller, error) {
+	if o.Client == nil || o.Informers == nil || o.Recorder == nil {
+		return nil, errors.New("disruption: no client, no informers or no recorder")
+	}
+	apps, core := o.Informers.Apps().V1(), o.Informers.Core().V1()
+	budgets, pods := o.Informers.Policy().V1().PodDisruptionBudgets().Informer(), core.Pods().Informer()
+	c := &Controller{
+		client: o.Client, recorder: o.Recorder, budgets: budgets.GetIndexer(), pods: pods.GetIndexer(),
+		owners: map[string]cache.Indexer{}, ready: make(chan struct{}), queue: work.New[string](o.Log),
+	}
+	watch := func(i cache.SharedIndexInformer, h cache.ResourceEventHandler) error {
+		reg, err := i.AddEventHandler(h)
+		if err != nil {
+			return fmt.Errorf("disruption: watch: %w", err)
+		}
+		c.synced = append(c.synced, reg.HasSyncedChecker())
+		return nil
+	}
+	errs := []error{
+		watch(budgets, workload.Owners(c.queue.Add)),
+		watch(pods, cache.ResourceEventHandlerFuncs{
+			AddFunc: c.podChanged, DeleteFunc: c.podChanged,
+			UpdateFunc: func(was, now any) { c.podChanged(was); c.podChanged(now) },
+		}),
+	}
+	for kind, i := range map[string]cache.SharedIndexInformer{
+		"Deployment": apps.Deployments().Informer(), "ReplicaSet": apps.ReplicaSets().Informer(),
+		"StatefulSet": apps.StatefulSets().Informer(), "ReplicationController": core.ReplicationControllers().Informer(),
+	} {
+		c.owners[kind] = i.GetIndexer()
+		errs = append(errs, watch(i, cache.ResourceEventHandlerFuncs{UpdateFunc: c.ownerChanged}))
+	}
+	return c, errors.Join(errs...)
+}
+
+// podChanged wakes the budgets that select a pod.
+func (c *Controller) podChanged(obj any) {
+	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = lost.Obj
+	}
+	p, ok := obj.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	for _, b := range c.inNamespace(p.Namespace) {
+		if s, err := metav1.LabelSelectorAsSelector(b.Spec.Selector); err == nil && s.Matches(labels.Set(p.Labels)) {
+			c.queue.Add(workload.Key(b))
+		}
+	}
+}
+
+// ownerChanged wakes the budgets of a namespace when a workload is scaled.
+func (c *Controller) ownerChanged(was, now any) {
+	a, okA := was.(metav1.Object)
+	b, okB := now.(metav1.Object)
+	if !okA || !okB || a.GetGeneration() == b.GetGeneration() {
+		return
+	}
+	for _, budget := range c.inNamespace(b.GetNamespace()) {
+		c.queue.Add(workload.Key(budget))
+	}
+}
+
+func (c *Controller) inNamespace(namespace string) []*policyv1.PodDisruptionBudget {
+	found, err := c.budgets.ByIndex(cache.NamespaceIndex, namespace)
+	if err != nil {
+		return nil
+	}
+	var out []*policyv1.PodDisruptionBudget
+	for _, obj := range found {
+		if b, ok := obj.(*policyv1.PodDisruptionBudget); ok {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	if !workload.Synced(ctx, c.synced) {
+		return nil
+	}
+	close(c.ready)
+	c.queue.Run(ctx, workers, c.sync)
+	return nil
+}
+
+// Ready is closed when the controller knows what exists.
+func (c *Controller) Ready() <-chan struct{} { return c.ready }
+
+func (c *Controller) sync(ctx context.Context, key string) error {
+	obj, exists, err := c.budgets.GetByKey(key)
+	b, ok := obj.(*policyv1.PodDisruptionBudget)
+	if err != nil || !exists || !ok {
+		c.written.Forget(key)
+		return err
+	}
+	if c.written.Stale(b) {
+		return nil
+	}
+	pods, err := c.selected(b)
+	if err != nil {
+		return err
+	}
+	d := Decide(b, pods, c.scaleIn(b.Namespace), time.Now())
+	if !apiequality.Semantic.DeepEqual(d.Status, b.Status) {
+		next := b.DeepCopy()
+		next.Status = d.Status
+		now, err := c.client.PolicyV1().PodDisruptionBudgets(b.Namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{})
+		if err != nil {
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return workload.Outdated(err)
+		}
+		c.written.Note(now)
+		c.record(b, d.Events)
+	}
+	if d.After > 0 {
+		c.queue.AddAfter(key, d.After)
+	}
+	return nil
+}
+
+func (c *Controller) record(b *policyv1.PodDisruptionBudget, events []Event) {
+	for _, e := range events {
+		if e.Pod != nil {
+			c.recorder.Event(e.Pod, e.Type, e.Reason, e.Message)
+		} else {
+			c.recorder.Event(b, e.Type, e.Reason, e.Message)
+		}
+	}
+}
+
+func (c *Controller) selected(b *policyv1.PodDisruptionBudget) ([]*corev1.Pod, error) {
+	s, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
+	if err != nil {
+		return nil, nil //nolint:nilerr // validation refuses such a selector
+	}
+	found, err := c.pods.ByIndex(cache.NamespaceIndex, b.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	var out []*corev1.Pod
+	for _, obj := range found {
+		if p, ok := obj.(*corev1.Pod); ok && s.Matches(labels.Set(p.Labels)) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// scaleIn finds what the controllers of a namespace want.
+func (c *Controller) scaleIn(namespace string) Scale {
+	return func(ref *metav1.OwnerReference) (types.UID, int32, bool) {
+		index := c.owners[ref.Kind]
+		if index == nil {
+			return "", 0, false
+		}
+		obj, exists, err := index.GetByKey(namespace + "/" + ref.Name)
+		o, ok := obj.(metav1.Object)
+		if err != nil || !exists || !ok || o.GetUID() != ref.UID {
+			return "", 0, false
+		}
+		if up := metav1.GetControllerOfNoCopy(o); up != nil && ref.Kind == "ReplicaSet" && up.Kind == "Deployment" {
+			return c.scaleIn(namespace)(up)
+		}
+		return o.GetUID(), replicas(o), true
+	}
+}
+
+func replicas(o metav1.Object) int32 {
+	switch o := o.(type) {
+	case *appsv1.Deployment:
+		return ptr.Deref(o.Spec.Replicas, 1)
+	case *appsv1.ReplicaSet:
+		return ptr.Deref(o.Spec.Replicas, 1)
+	case *appsv1.StatefulSet:
+		return ptr.Deref(o.Spec.Replicas, 1)
+	case *corev1.ReplicationController:
+		return ptr.Deref(o.Spec.Replicas, 1)
+	}
+	return 0
+}
