@@ -2,6 +2,8 @@ package agent_test
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,5 +146,79 @@ func TestResizeBelowUse(t *testing.T) {
 		r.world.locked(func() { r.world.memory["uid-web-app-0"] = 10 << 20 })
 		r.after(time.Minute)
 		r.wantSize("web", "100m", "32Mi")
+	})
+}
+
+// An agent that dies at any moment of a resize leaves what the next one brings
+// to its end, with the same attempt.
+func TestKilledInAResize(t *testing.T) {
+	for cut := time.Duration(0); cut <= 60*time.Millisecond; cut += 3 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.start()
+			defer func() { r.stop() }()
+			r.create(asking("web", "100m", "64Mi"))
+			r.after(5 * time.Second)
+			r.resize("web", "200m", "128Mi")
+			time.Sleep(cut)
+			r.stop()
+			r.start()
+			r.after(10 * time.Second)
+			r.wantResized("web", "200m", "128Mi")
+		})
+	}
+}
+
+func TestResizeThatFailsAtFirst(t *testing.T) {
+	for _, op := range []string{"set-resources", "resize-pod"} {
+		for _, cause := range []error{pod.ErrUnavailable, context.DeadlineExceeded} {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.start()
+				defer func() { r.stop() }()
+				r.create(asking("web", "200m", "128Mi"))
+				r.after(5 * time.Second)
+				var failed atomic.Int32
+				r.world.locked(func() {
+					r.world.faults[op] = func() error {
+						if failed.Add(1) <= 3 {
+							return fmt.Errorf("%s: %w", op, cause)
+						}
+						return nil
+					}
+				})
+				r.resize("web", "100m", "64Mi")
+				r.after(time.Minute)
+				r.wantResized("web", "100m", "64Mi")
+				if failed.Load() < 4 {
+					t.Errorf("%s was tried %d times only", op, failed.Load())
+				}
+			})
+		}
+	}
+}
+
+// wantResized wants one attempt of this size, in a group that fits, and nothing
+// said of a resize any more.
+func (r *rig) wantResized(name, cpu, memory string) {
+	r.t.Helper()
+	r.wantSize(name, cpu, memory)
+	p := r.get(name)
+	for _, kind := range []corev1.PodConditionType{corev1.PodResizePending, corev1.PodResizeInProgress} {
+		if c := conditionOf(p, kind); c != nil {
+			r.t.Errorf("left behind: %+v", c)
+		}
+	}
+	r.world.locked(func() {
+		id := string(p.UID) + "-app-0"
+		want := pod.Lifted(pod.PodResources(p))
+		for _, of := range []string{string(p.UID), id} {
+			if is := r.world.limits[of]; !pod.SameLimits(is, want) {
+				r.t.Errorf("%s has %+v, want %+v", of, is, want)
+			}
+		}
+		if got := r.world.attempts[id].Applied; got != pod.AppliedFor(p, &p.Spec.Containers[0]) {
+			r.t.Errorf("the record says %s", got)
+		}
 	})
 }
