@@ -37,10 +37,11 @@ func (m meter) ContainerUsage(p *corev1.Pod, id string) (usage.Counters, error) 
 type diskMeter struct {
 	volumes *volume.Manager
 	runtime *ctrd.Runtime
+	dataDir string
 }
 
 // VolumeUse implements agent.DiskMeter.
-func (m diskMeter) VolumeUse(ctx context.Context, p *corev1.Pod) (map[string]eviction.Disk, error) {
+func (m *diskMeter) VolumeUse(ctx context.Context, p *corev1.Pod) (map[string]eviction.Disk, error) {
 	var names []string
 	for i := range p.Spec.Volumes {
 		if v := &p.Spec.Volumes[i]; eviction.OnDisk(v) {
@@ -59,16 +60,53 @@ func (m diskMeter) VolumeUse(ctx context.Context, p *corev1.Pod) (map[string]evi
 }
 
 // LogUse implements agent.DiskMeter.
-func (m diskMeter) LogUse(ctx context.Context, p *corev1.Pod, container string) (eviction.Disk, error) {
+func (m *diskMeter) LogUse(ctx context.Context, p *corev1.Pod, container string) (eviction.Disk, error) {
 	u, err := m.volumes.LogUsage(ctx, p.UID, container)
 	return eviction.Disk(u), err
 }
 
 // LayerUse implements agent.DiskMeter.
-func (m diskMeter) LayerUse(ctx context.Context, id string) (eviction.Disk, error) {
+func (m *diskMeter) LayerUse(ctx context.Context, id string) (eviction.Disk, error) {
 	bytes, inodes, err := m.runtime.LayerUse(ctx, id)
 	return eviction.Disk{Bytes: bytes, Inodes: inodes}, err
 }
 
-// OwnImageDisk implements agent.DiskMeter.
-func (m diskMeter) OwnImageDisk() bool { return false }
+// ImageDisk implements agent.DiskMeter.
+func (m *diskMeter) ImageDisk(ctx context.Context) (eviction.FileSystem, error) {
+	root, err := m.runtime.ImageRoot(ctx)
+	if err != nil {
+		return eviction.FileSystem{}, err
+	}
+	if root == "" {
+		root = m.dataDir
+	}
+	d, err := nodestatus.ReadDisk(root)
+	if err != nil {
+		return eviction.FileSystem{}, err
+	}
+	own, err := nodestatus.OtherDisk(root, m.dataDir)
+	return eviction.FileSystem{
+		Capacity: d.Total, Available: d.Available, Inodes: d.Inodes, InodesFree: d.InodesFree, Own: own,
+	}, err
+}
+
+// bounds are those of the group of all pods.
+type bounds struct{ cgroups *cgroup.Manager }
+
+// Name implements agent.Bounds.
+func (b bounds) Name() string { return b.cgroups.ParentFor(cgroup.AllPods) }
+
+// Bound implements agent.Bounds.
+func (b bounds) Bound(r pod.Resources) error { return b.cgroups.Bound(r) }
+
+// PodsMemory implements agent.Bounds.
+func (b bounds) PodsMemory() (int64, error) {
+	s, err := b.cgroups.Stats(cgroup.AllPods)
+	return int64(s.MemoryWorkingSet), err
+}
+
+// PodUse implements agent.Bounds.
+func (b bounds) PodUse(p *corev1.Pod) (memory, processes int64, err error) {
+	s, err := b.cgroups.Stats(cgroup.PodName(cgroup.QoS(pod.QOSClass(p)), string(p.UID)))
+	return int64(s.MemoryWorkingSet), int64(s.PIDs), err
+}

@@ -75,6 +75,10 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		return nil, err
 	}
 	machine := nodestatus.Machine{DataDir: c.DataDir}
+	thresholds, err := c.Thresholds()
+	if err != nil {
+		return nil, err
+	}
 	var node *agent.Agent
 	// Volumes are only asked for by the agent, so it is there by then.
 	allocatable := func() corev1.ResourceList { return node.Allocatable() }
@@ -88,7 +92,12 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		Exec: ctrd.NewCommands(runtime, filepath.Join(c.RunDir, "exec")),
 		API:  podsReach(c.Listen, network.CIDR().IsValid(), nodeIPs(c.Listen)[0]), HostAPI: listener(c.Listen),
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
-		Volumes: volumes, VolumeView: volumeParts{volumes}, Disk: diskMeter{volumes, runtime},
+		Volumes: volumes, VolumeView: volumeParts{volumes}, Disk: &diskMeter{volumes: volumes, runtime: runtime, dataDir: c.DataDir},
+		Bounds: bounds{cgroups}, ImageStore: runtime, ImagePolicy: c.ImagePolicy(),
+		Pressure: agent.Pressure{
+			Thresholds: thresholds, Transition: c.Transition(), MaxGrace: c.EvictionMaxGrace, Reserved: c.Reserved(),
+		},
+
 		Meter: meter{cgroups, machine},
 		Logs:  logs, LogReader: logs, Messages: volumeParts{volumes},
 		Inside: runtime, Attacher: logs, Dial: netdial.Localhost, Init: c.Init,

@@ -149,6 +149,12 @@ func (c *Carob) Up(t testing.TB) {
 // TryUp is Up for a start that may fail.
 func (c *Carob) TryUp() error {
 	args := append([]string{"up", "--listen", c.Listen, "--cni-conf-dir", filepath.Join(c.Dir, "net.d")}, c.instanceFlags()...)
+	if !slices.Contains(c.Args, "--eviction-hard") {
+		// The tests are about their own pods, and the disk of a developer may
+		// be nearly full.
+		args = append(args, "--eviction-hard", "memory.available=50Mi,nodefs.available=1%,imagefs.available=1%",
+			"--image-gc-high-threshold", "100")
+	}
 	cmd := exec.Command(c.Bin, append(args, c.Args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r, w := io.Pipe()

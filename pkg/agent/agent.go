@@ -18,6 +18,7 @@ import (
 
 	"github.com/carob-project/carob/pkg/agent/nodestatus"
 	"github.com/carob-project/carob/pkg/agent/server"
+	"github.com/carob-project/carob/pkg/eviction"
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/probe"
 	"github.com/carob-project/carob/pkg/usage"
@@ -48,7 +49,15 @@ type Options struct {
 	// Meter is optional; without it nobody can be told what pods use.
 	Meter Meter
 	// Disk is optional; without it no limit of the disk is enforced here.
-	Disk      DiskMeter
+	Disk DiskMeter
+	// Bounds is optional; without it nothing bounds all pods together.
+	Bounds   Bounds
+	Pressure Pressure
+	// ImageStore is optional; with it, and Disk, unused images are collected
+	// by ImagePolicy.
+	ImageStore  ImageStore
+	ImagePolicy eviction.ImagePolicy
+
 	Logs      Logs
 	LogReader server.LogReader
 	Messages  Messages
@@ -138,6 +147,7 @@ type Agent struct {
 	admitted    map[types.UID]*corev1.Pod
 	allocatable corev1.ResourceList
 	settled     bool // the pods found at the start have their place
+	pressure    []corev1.NodeConditionType
 }
 
 // New returns an Agent that does nothing until Run.
@@ -151,6 +161,9 @@ func New(o Options) (*Agent, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	if o.Pressure.Transition <= 0 {
+		o.Pressure.Transition = defaultTransition
+	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -163,6 +176,7 @@ func New(o Options) (*Agent, error) {
 		identity: nodestatus.Identity{
 			Name: o.NodeName, IPs: o.NodeIPs, Labels: o.NodeLabels,
 			MaxPods: o.MaxPods, AgentVersion: o.AgentVersion, Handlers: o.Handlers,
+			Reserved: o.Pressure.Reserved, Thresholds: o.Pressure.Thresholds,
 		},
 		recorder: o.Recorder,
 		probes:   probe.Runner{Exec: o.Exec, UserAgent: "kube-probe/" + strings.TrimPrefix(o.AgentVersion, "v")},
@@ -239,6 +253,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.o.Disk != nil {
 		wg.Go(func() { a.enforceLimits(ctx) })
 	}
+	if len(a.o.Pressure.Thresholds) > 0 {
+		wg.Go(func() { a.watchPressure(ctx) })
+	}
+	if a.o.ImageStore != nil && a.o.Disk != nil {
+		wg.Go(func() { a.collectImages(ctx) })
+	}
 	select {
 	case <-a.node.Registered():
 		close(a.ready)
@@ -253,6 +273,7 @@ func (a *Agent) newReporter() *nodestatus.Reporter {
 	o := nodestatus.Options{
 		Client: a.o.Client, Identity: a.identity, Source: a.o.Machine,
 		RuntimeVersion: a.o.RuntimeVersion, Heartbeat: a.o.Heartbeat, Features: a.handlerFeatures,
+		Pressure: a.underPressure, Event: a.nodeEvent,
 		Clock: a.o.Clock, Log: a.o.Log,
 	}
 	if h := a.o.RuntimeHealth; h != nil {

@@ -19,7 +19,7 @@ const evictionGrace = int64(1)
 func (a *Agent) enforceLimits(ctx context.Context) {
 	for sleep(ctx, sizeCheckEvery) {
 		for _, w := range a.allWorkers() {
-			if p := w.snapshot(); active(p) && eviction.Limited(p) && !critical(p) {
+			if p := w.snapshot(); active(p) && eviction.Limited(p) && !eviction.Critical(p) {
 				a.enforceLimit(ctx, w, p)
 			}
 		}
@@ -32,7 +32,12 @@ func (a *Agent) enforceLimit(ctx context.Context, w *worker, p *corev1.Pod) {
 		w.log.Debug("the pod's use of the disk cannot be measured", zap.Error(err))
 		return
 	}
-	if why := eviction.OverLimit(p, use, a.o.Disk.OwnImageDisk()); why != "" {
+	fs, err := a.o.Disk.ImageDisk(ctx)
+	if err != nil {
+		w.log.Debug("the disk of the images cannot be read", zap.Error(err))
+		return
+	}
+	if why := eviction.OverLimit(p, use, fs.Own); why != "" {
 		grace := evictionGrace
 		w.evict(pod.Eviction{Reason: pod.ReasonEvicted, Message: why, Grace: &grace})
 	}
@@ -66,11 +71,3 @@ func (a *Agent) diskUse(ctx context.Context, w *worker, p *corev1.Pod, all bool)
 
 // active says whether the node still does something for the pod.
 func active(p *corev1.Pod) bool { return !terminal(p.Status.Phase) && p.DeletionTimestamp == nil }
-
-// systemCritical is the least priority of pods that the node never ends.
-const systemCritical = 2_000_000_000
-
-// critical says whether the machine depends on the pod.
-func critical(p *corev1.Pod) bool {
-	return p.Spec.Priority != nil && *p.Spec.Priority >= systemCritical
-}

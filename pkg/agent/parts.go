@@ -60,9 +60,30 @@ type DiskMeter interface {
 	// LayerUse returns what an attempt has written into its file system;
 	// pod.ErrNotFound where it is gone.
 	LayerUse(ctx context.Context, attempt string) (eviction.Disk, error)
-	// OwnImageDisk says that images and the containers' file systems lie on
-	// another disk than volumes and logs.
-	OwnImageDisk() bool
+	// ImageDisk reads the disk of images and the containers' file systems.
+	ImageDisk(ctx context.Context) (eviction.FileSystem, error)
+}
+
+// Bounds holds all pods of the node together to what they may use.
+type Bounds interface {
+	// Name is that of the group of all pods.
+	Name() string
+	// Bound sets the limits of all pods together, also for the time when
+	// there is none yet.
+	Bound(r pod.Resources) error
+	// PodsMemory is the working set of all pods in bytes.
+	PodsMemory() (int64, error)
+	// PodUse is the working set of one pod in bytes, and its number of
+	// processes and threads.
+	PodUse(p *corev1.Pod) (memory, processes int64, err error)
+}
+
+// ImageStore has the images of the node.
+type ImageStore interface {
+	// StoredImages lists them, and notes down which are in use now.
+	StoredImages(ctx context.Context) ([]eviction.StoredImage, error)
+	// RemoveImage removes one by its name; one in use is an error.
+	RemoveImage(ctx context.Context, name string) error
 }
 
 // Meter reads what is used.

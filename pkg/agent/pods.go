@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/carob-project/carob/pkg/agent/nodestatus"
+	"github.com/carob-project/carob/pkg/eviction"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -69,6 +70,9 @@ func (a *Agent) readAllocatable(ctx context.Context) {
 		return
 	}
 	a.memory.Store(f.MemoryTotal)
+	if a.o.Bounds != nil {
+		a.bound(f)
+	}
 	r := nodestatus.Reading{Facts: f}
 	st := a.identity.Status(corev1.NodeStatus{}, r, metav1.NewTime(a.clock()))
 	a.mu.Lock()
@@ -166,6 +170,9 @@ func (a *Agent) admit(ctx context.Context, p *corev1.Pod) *pod.Eviction {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !here && p.DeletionTimestamp == nil {
+		if why := eviction.Refusal(p, pod.QOSClass(p), a.pressure); why != "" {
+			return rejected(pod.ReasonEvicted, why)
+		}
 		if ev := Admit(p, a.others(p.UID), node, a.allocatable); ev != nil {
 			return ev
 		}

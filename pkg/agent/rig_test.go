@@ -27,6 +27,8 @@ type rig struct {
 	stop   func()
 	// recorder may be set to nil: events go to the API then.
 	recorder *recorder
+	// options may change those of the next agent.
+	options func(*agent.Options)
 }
 
 func newRig(t *testing.T) *rig {
@@ -45,12 +47,15 @@ func (r *rig) start() {
 		Client: r.client, NodeName: "node", NodeIPs: []string{"192.0.2.1"},
 		Runtime: w, View: w, Images: w, Sandboxes: sandboxes{w}, SandboxView: sandboxes{w},
 		Volumes: volumes{w}, VolumeView: volumes{w}, Disk: volumes{w}, Messages: volumes{w},
-		Logs: logs{w}, LogReader: logs{w}, Machine: machine{}, AgentVersion: "v0.1.0",
+		Logs: logs{w}, LogReader: logs{w}, Machine: machine{w}, AgentVersion: "v0.1.0",
 		Resizer: w, Groups: groups{w},
 		Collectors: []agent.Collector{sandboxes{w}}, Exec: w,
 	}
 	if r.recorder != nil {
 		o.Recorder = r.recorder
+	}
+	if r.options != nil {
+		r.options(&o)
 	}
 	a, err := agent.New(o)
 	if err != nil {

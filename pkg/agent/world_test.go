@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/agent"
+	"github.com/carob-project/carob/pkg/eviction"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -35,6 +36,8 @@ type world struct {
 	limits   map[string]pod.Resources // by attempt, and by UID of the pod
 	memory   map[string]int64         // in use
 	resizes  []string                 // whose limits were set, in order
+	bound    pod.Resources
+	shelf    []eviction.StoredImage
 	execs    map[string]func(context.Context) ([]byte, int, error)
 
 	// away: the runtime does not answer.

@@ -166,7 +166,11 @@ func (v volumes) LayerUse(_ context.Context, id string) (eviction.Disk, error) {
 	return eviction.Disk{Bytes: v.usage["layer "+v.attempts[id].Container], Inodes: 1}, nil
 }
 
-func (v volumes) OwnImageDisk() bool { return false }
+func (v volumes) ImageDisk(context.Context) (eviction.FileSystem, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return eviction.FileSystem{Capacity: 100 << 20, Available: v.usage["disk left"], Inodes: 1000, InodesFree: 900}, nil
+}
 
 func (v volumes) TerminationMessage(_ context.Context, k agent.LogKey) (string, error) {
 	return fmt.Sprintf("bye from %s %d", k.Container, k.Number), nil
@@ -206,11 +210,19 @@ func (l logs) ReadLog(context.Context, pod.Ref, string, int, *corev1.PodLogOptio
 	return nil
 }
 
-type machine struct{}
+type machine struct{ *world }
 
-func (machine) Facts(context.Context) (nodestatus.Facts, error) {
+func (m machine) Facts(context.Context) (nodestatus.Facts, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	memory := int64(7 << 30)
+	for _, a := range m.attempts {
+		if a.State == pod.AttemptRunning {
+			memory -= m.usage["memory "+a.Container]
+		}
+	}
 	return nodestatus.Facts{
-		CPUs: 4, MemoryTotal: 8 << 30, MemoryAvailable: 7 << 30, DiskTotal: 100 << 30, DiskAvailable: 90 << 30,
+		CPUs: 4, MemoryTotal: 8 << 30, MemoryAvailable: memory, DiskTotal: 100 << 30, DiskAvailable: 90 << 30,
 		PIDMax: 30000, PIDs: 100, Hostname: "host",
 	}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -36,6 +37,8 @@ type Manager struct {
 
 	// mu keeps the making of shared levels, and their removal, apart.
 	mu sync.Mutex
+	// all bounds the group of all pods.
+	all pod.Resources
 }
 
 // New returns the manager of the tree below root, an absolute path of one
@@ -96,6 +99,8 @@ func (m *Manager) EnsurePod(ctx context.Context, name string, r pod.Resources) e
 		switch {
 		case level == name:
 			res = r
+		case level == kubepods && !m.exists(level):
+			res = m.all
 		case path.Base(level) == besteffort:
 			res.CPUShares = 2
 		}
@@ -104,6 +109,36 @@ func (m *Manager) EnsurePod(ctx context.Context, name string, r pod.Resources) e
 		}
 	}
 	m.balance(ctx)
+	return nil
+}
+
+// AllPods is the name of the group of all pods.
+const AllPods = kubepods
+
+// boundTime bounds a call to systemd.
+const boundTime = 10 * time.Second
+
+// Bound sets the limits of all pods together, now where they have a group
+// already, else with the first of them.
+func (m *Manager) Bound(r pod.Resources) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = r
+	if !m.exists(kubepods) {
+		return nil
+	}
+	if m.systemd != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), boundTime)
+		defer cancel()
+		if err := m.systemd.start(ctx, m.ParentFor(kubepods), r); err != nil {
+			return fmt.Errorf("bound all pods: %w", err)
+		}
+	}
+	for _, s := range settings(m.info.Version, r) {
+		if err := write(m.dir(m.hierarchy(s.controller), kubepods), s.file, s.value); err != nil {
+			return fmt.Errorf("bound all pods: %w", err)
+		}
+	}
 	return nil
 }
 

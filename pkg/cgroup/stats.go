@@ -20,6 +20,8 @@ type Stats struct {
 	// OOMKills counts the processes that the kernel killed for memory, those
 	// of groups below included on v2 only.
 	OOMKills uint64
+	// PIDs are the processes and threads, those of groups below included.
+	PIDs uint64
 }
 
 // Stats reads the counters of a pod's group. It returns an error that wraps
@@ -73,6 +75,9 @@ func (m *Manager) statsV1(dir func(hierarchy string) string) (Stats, error) {
 	s.MemoryUsage = usage
 	s.MemoryWorkingSet = workingSet(usage, keyed(memory, "memory.stat", "total_inactive_file"))
 	s.OOMKills = keyed(memory, "memory.oom_control", "oom_kill")
+	if pids, ok := m.info.Mounts["pids"]; ok {
+		s.PIDs, _ = number(dir(pids), "pids.current") // 0 where the kernel does not count
+	}
 	if acct, ok := m.info.Mounts["cpuacct"]; ok {
 		s.CPUUsage, err = number(dir(acct), "cpuacct.usage")
 		if err != nil {
@@ -91,6 +96,7 @@ func statsV2(dir string) (Stats, error) {
 	s.MemoryUsage = usage
 	s.MemoryWorkingSet = workingSet(usage, keyed(dir, "memory.stat", "inactive_file"))
 	s.OOMKills = keyed(dir, "memory.events", "oom_kill")
+	s.PIDs, _ = number(dir, "pids.current") // 0 where the kernel does not count
 	s.CPUUsage = keyed(dir, "cpu.stat", "usage_usec") * 1000
 	return s, nil
 }

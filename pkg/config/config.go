@@ -58,9 +58,10 @@ type Config struct {
 	Init bool `json:"init"`
 	// PodPIDsLimit is how many processes and threads a pod may have; none
 	// where it is not positive.
-	PodPIDsLimit int64  `json:"pod-pids-limit"`
-	LogLevel     string `json:"log-level"`
-	LogFormat    string `json:"log-format"`
+	PodPIDsLimit int64 `json:"pod-pids-limit"`
+	Node
+	LogLevel  string `json:"log-level"`
+	LogFormat string `json:"log-format"`
 }
 
 // Runtime is a way to run containers.
@@ -98,6 +99,7 @@ func Default() Config {
 		RegistryConfigDir:   "/etc/containerd/certs.d",
 		MaxParallelPulls:    3,
 		PodPIDsLimit:        -1,
+		Node:                defaultNode(),
 		LogLevel:            "warn",
 		LogFormat:           "console",
 	}
@@ -136,6 +138,7 @@ func (f *Flags) AddUpFlags(fs *pflag.FlagSet) {
 	fs.Int64Var(&f.given.MaxParallelPulls, "max-parallel-pulls", d.MaxParallelPulls, "how many images are pulled from one registry at once")
 	fs.BoolVar(&f.given.Init, "init", false, "give every container an init that reaps orphans (pods say so for themselves with the annotation carob.dev/init)")
 	fs.Int64Var(&f.given.PodPIDsLimit, "pod-pids-limit", d.PodPIDsLimit, "processes and threads that a pod may have; -1: as many as the machine")
+	f.given.addFlags(fs)
 	fs.StringVar(&f.given.LogLevel, "log-level", d.LogLevel, "debug, info, warn or error")
 	fs.StringVar(&f.given.LogFormat, "log-format", d.LogFormat, "console or json")
 }
@@ -247,6 +250,7 @@ func (c Config) Validate() error {
 			bad("runtimes."+name+".binary", b, "must be an absolute path")
 		}
 	}
+	c.validate(bad)
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":
 	default:

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -150,4 +151,48 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestNodeSettings(t *testing.T) {
+	file := write(t, "eviction-hard: {memory.available: 1Gi}\nsystem-reserved: {cpu: 100m}\ncarob-reserved: {cpu: 200m, memory: 1Gi}\n")
+	c, err := load(t, "--config", file, "--data-dir", t.TempDir(), "--system-reserved", "cpu=300m", "--eviction-soft", "pid.available=10%",
+		"--eviction-soft-grace-period", "pid.available=30s", "--image-gc-maximum-age", "24h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := c.Thresholds()
+	if err != nil || len(l) != 3 || !l[1].Soft || l[1].Grace != 30*time.Second {
+		t.Errorf("thresholds %+v, %v", l, err)
+	}
+	r := c.Reserved()
+	if r.Cpu().MilliValue() != 500 || r.Memory().Value() != 1<<30 {
+		t.Errorf("reserved %v", r)
+	}
+	if p := c.ImagePolicy(); p.HighPercent != 85 || p.LowPercent != 80 || p.MinAge != 2*time.Minute || p.MaxAge != 24*time.Hour {
+		t.Errorf("images %+v", p)
+	}
+	// What another start was told does not leak into this one.
+	if err := c.Save(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := load(t, "--data-dir", c.DataDir, "--system-reserved", "cpu=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved, err := again.Saved()
+	if err != nil || saved.SystemReserved["cpu"] != "300m" || saved.EvictionHard["memory.available"] != "1Gi" {
+		t.Errorf("saved %+v, %v", saved.Node, err)
+	}
+	if again.SystemReserved["cpu"] != "1" || again.EvictionHard != nil {
+		t.Errorf("the new start has %+v", again.Node)
+	}
+	for _, bad := range [][]string{
+		{"--system-reserved", "disk=1"}, {"--system-reserved", "cpu=x"}, {"--carob-reserved", "cpu=-1"}, {"--eviction-hard", "x=1"},
+		{"--eviction-soft", "pid.available=1"}, {"--eviction-pressure-transition-period", "x"}, {"--eviction-max-pod-grace-period", "-1"},
+		{"--image-gc-high-threshold", "101"}, {"--image-gc-low-threshold", "90"}, {"--image-gc-minimum-age", "-1s"},
+	} {
+		if _, err := load(t, bad...); err == nil {
+			t.Errorf("%v is accepted", bad)
+		}
+	}
 }

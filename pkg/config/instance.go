@@ -76,6 +76,8 @@ func (c Config) Saved() (Config, error) {
 		return Config{}, err
 	}
 	s := c
+	// What is read goes into maps that are there, and these are c's.
+	s.Runtimes, s.Node = nil, s.withoutMaps()
 	if err := decode(&s, c.savedPath(), data); err != nil {
 		return Config{}, err
 	}

@@ -106,6 +106,7 @@ type Runtime struct {
 
 	snapshotter atomic.Pointer[string]
 	features    featureCache
+	imageRoot   atomic.Pointer[string]
 	clampOnce   sync.Once
 
 	// leases of this process, which CleanUp must leave alone.

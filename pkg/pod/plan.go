@@ -77,8 +77,18 @@ func (pl *planner) planEnd() {
 		pl.notice("", corev1.EventTypeWarning, pl.end.reason, strings.TrimPrefix(pl.end.message, Rejected))
 	}
 	pl.removeOld()
-	if pl.stopAll() && pl.terminal() {
-		pl.dropSandbox()
+	if pl.stopAll() && pl.terminal() && pl.dropSandbox() && pl.end.reason == ReasonEvicted {
+		pl.giveBack()
+	}
+}
+
+// giveBack frees the disk of a pod that was evicted: it may have been for that.
+func (pl *planner) giveBack() {
+	for i := range pl.o.Attempts {
+		pl.remove(&pl.o.Attempts[i], "")
+	}
+	if len(pl.o.Attempts) == 0 && pl.o.VolumesPresent && !pl.inFlight(StepPrepareVolumes) {
+		pl.add(Step{Kind: StepRemoveVolumes})
 	}
 }
 

@@ -102,6 +102,9 @@ func limited(p *corev1.Pod, name corev1.ResourceName) bool {
 	return true
 }
 
+// Shares are the CPU shares of so many thousandths of a CPU.
+func Shares(milli int64) uint64 { return shares(milli) }
+
 func shares(milli int64) uint64 {
 	return uint64(min(max(milli*sharesPerCPU/1000, minShares), maxShares))
 }

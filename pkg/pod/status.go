@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,10 @@ func Status(p *corev1.Pod, o Observed, now time.Time) corev1.PodStatus {
 	v.podResources(&s)
 	ended := v.end != nil && !v.alive()
 	s.Phase, s.Reason, s.Message = v.phase(ended)
+	if v.rejected(&s) {
+		v.conditions(&s)
+		return s
+	}
 	if !v.terminal() || p.Status.ContainerStatuses == nil {
 		s.InitContainerStatuses = v.containerStatuses(v.inits, ended)
 		s.ContainerStatuses = v.containerStatuses(v.apps, ended)
@@ -36,6 +41,13 @@ func Status(p *corev1.Pod, o Observed, now time.Time) corev1.PodStatus {
 	v.addresses(&s)
 	v.conditions(&s)
 	return s
+}
+
+// rejected says that the node never took the pod, and that nothing of it was
+// ever seen: such a status says nothing about containers.
+func (v *view) rejected(s *corev1.PodStatus) bool {
+	return s.Phase == corev1.PodFailed && strings.HasPrefix(s.Message, Rejected) &&
+		len(v.o.Attempts) == 0 && len(v.pod.Status.ContainerStatuses) == 0
 }
 
 // settled keeps the container statuses of a pod that has ended, except where

@@ -115,29 +115,56 @@ func (m Machine) processes(f *Facts) error {
 }
 
 func (m Machine) disk(f *Facts) error {
+	d, err := ReadDisk(m.DataDir)
+	f.DiskTotal, f.DiskAvailable, f.InodesTotal, f.InodesFree = d.Total, d.Available, d.Inodes, d.InodesFree
+	return err
+}
+
+// Disk is a file system, in bytes and inodes.
+type Disk struct {
+	Total, Available   int64
+	Inodes, InodesFree int64
+}
+
+// ReadDisk reads the file system that holds path.
+func ReadDisk(path string) (Disk, error) {
 	var st unix.Statfs_t
-	if err := unix.Statfs(m.DataDir, &st); err != nil {
-		return fmt.Errorf("reading the file system of %s: %w", m.DataDir, err)
+	if err := unix.Statfs(path, &st); err != nil {
+		return Disk{}, fmt.Errorf("reading the file system of %s: %w", path, err)
 	}
 	size := uint64(max(st.Bsize, 1))
-	f.DiskTotal = bounded(st.Blocks * size)
-	f.DiskAvailable = bounded(st.Bavail * size)
-	f.InodesTotal = bounded(st.Files)
-	f.InodesFree = bounded(st.Ffree)
-	return nil
+	return Disk{
+		Total: bounded(st.Blocks * size), Available: bounded(st.Bavail * size),
+		Inodes: bounded(st.Files), InodesFree: bounded(st.Ffree),
+	}, nil
+}
+
+// OtherDisk says whether two paths lie on different file systems.
+func OtherDisk(a, b string) (bool, error) {
+	var sa, sb unix.Stat_t
+	if err := unix.Stat(a, &sa); err != nil {
+		return false, fmt.Errorf("looking for %s: %w", a, err)
+	}
+	if err := unix.Stat(b, &sb); err != nil {
+		return false, fmt.Errorf("looking for %s: %w", b, err)
+	}
+	return sa.Dev != sb.Dev, nil
 }
 
 func bounded(n uint64) int64 {
 	return int64(min(n, math.MaxInt64)) //nolint:gosec // bounded above
 }
 
-// parseMeminfo returns MemTotal and MemAvailable of /proc/meminfo in bytes.
+// parseMeminfo returns the memory of /proc/meminfo in bytes, and what of it is
+// free or file cache that would be given up first: what Kubernetes calls
+// available.
 func parseMeminfo(s string) (total, available int64, err error) {
-	err = readMeminfo(s, map[string]*int64{"MemTotal": &total, "MemAvailable": &available})
+	var free, inactive int64
+	err = readMeminfo(s, map[string]*int64{"MemTotal": &total, "MemFree": &free, "Inactive(file)": &inactive})
 	if err != nil {
 		return 0, 0, err
 	}
-	return total, available, nil
+	return total, min(free+inactive, total), nil
 }
 
 // readMeminfo reads the wanted lines of /proc/meminfo, in bytes.

@@ -9,17 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// Thresholds of the pressure conditions. The disk has a relative and an
-// absolute one, and both have to be crossed: a tenth of a large disk is still
-// a lot of room.
-const (
-	memoryLow       = 100 << 20
-	diskLow         = 2 << 30
-	diskLowPercent  = 10
-	inodeLowPercent = 5
-	pidLowPercent   = 10
+	"github.com/carob-project/carob/pkg/eviction"
 )
 
 // Identity is what stays the same about a node while its agent runs.
@@ -33,6 +24,10 @@ type Identity struct {
 	Handlers []string
 	// MaxPods is the capacity for pods.
 	MaxPods int64
+	// Reserved is kept from all pods; what the hard ones of Thresholds keep
+	// free comes on top.
+	Reserved   corev1.ResourceList
+	Thresholds []eviction.Threshold
 	// AgentVersion is shown as kubeletVersion; clients parse it as a semantic
 	// version with a leading v.
 	AgentVersion string
@@ -54,6 +49,8 @@ type Reading struct {
 	Features map[string]*corev1.NodeRuntimeHandlerFeatures
 	// Problems are what keeps the node from running pods; none: it is ready.
 	Problems []Problem
+	// Pressure are the conditions of a node that runs short of something.
+	Pressure []corev1.NodeConditionType
 }
 
 // Problem is one reason why a node is not ready.
@@ -86,7 +83,7 @@ func (id Identity) Status(old corev1.NodeStatus, r Reading, now metav1.Time) cor
 	s := *old.DeepCopy()
 	f := r.Facts
 	s.Capacity = id.capacity(f)
-	s.Allocatable = allocatable(s.Capacity)
+	s.Allocatable = eviction.Allocatable(s.Capacity, id.Reserved, eviction.Reserved(id.Thresholds, s.Capacity))
 	s.Addresses = id.addresses(f.Hostname)
 	s.NodeInfo = corev1.NodeSystemInfo{
 		MachineID:               f.MachineID,
@@ -126,18 +123,6 @@ func (id Identity) capacity(f Facts) corev1.ResourceList {
 	}
 }
 
-// allocatable leaves of memory and disk what the pressure thresholds keep
-// free anyway.
-func allocatable(capacity corev1.ResourceList) corev1.ResourceList {
-	out := capacity.DeepCopy()
-	mem := capacity.Memory().Value()
-	out[corev1.ResourceMemory] = *resource.NewQuantity(max(mem-memoryLow, 0), resource.BinarySI)
-	disk := capacity.StorageEphemeral().Value()
-	keep := min(disk/100*diskLowPercent, diskLow)
-	out[corev1.ResourceEphemeralStorage] = *resource.NewQuantity(disk-keep, resource.BinarySI)
-	return out
-}
-
 func (id Identity) addresses(hostname string) []corev1.NodeAddress {
 	out := make([]corev1.NodeAddress, 0, len(id.IPs)+1)
 	for _, ip := range id.IPs {
@@ -147,28 +132,59 @@ func (id Identity) addresses(hostname string) []corev1.NodeAddress {
 }
 
 func conditions(r Reading) []corev1.NodeCondition {
-	f := r.Facts
-	diskPressure := (f.DiskAvailable < diskLow && f.DiskAvailable < f.DiskTotal/100*diskLowPercent) ||
-		(f.InodesTotal > 0 && f.InodesFree < f.InodesTotal/100*inodeLowPercent)
-	return []corev1.NodeCondition{
-		pressure(corev1.NodeMemoryPressure, f.MemoryAvailable < memoryLow, "Memory", "memory available"),
-		pressure(corev1.NodeDiskPressure, diskPressure, "Disk", "disk space and inodes available"),
-		pressure(corev1.NodePIDPressure, f.PIDMax-f.PIDs < f.PIDMax/100*pidLowPercent, "PID", "process IDs available"),
-		ready(r.Problems),
+	has := func(t corev1.NodeConditionType) bool { return slices.Contains(r.Pressure, t) }
+	list := []corev1.NodeCondition{
+		{Type: corev1.NodeMemoryPressure, Reason: "KubeletHasSufficientMemory", Message: "kubelet has sufficient memory available"},
+		{Type: corev1.NodeDiskPressure, Reason: "KubeletHasNoDiskPressure", Message: "kubelet has no disk pressure"},
+		{Type: corev1.NodePIDPressure, Reason: "KubeletHasSufficientPID", Message: "kubelet has sufficient PID available"},
 	}
-}
-
-func pressure(t corev1.NodeConditionType, yes bool, name, what string) corev1.NodeCondition {
-	if yes {
-		return corev1.NodeCondition{
-			Type: t, Status: corev1.ConditionTrue,
-			Reason: "Insufficient" + name, Message: "node has insufficient " + what,
+	bad := [][2]string{
+		{"KubeletHasInsufficientMemory", "kubelet has insufficient memory available"},
+		{"KubeletHasDiskPressure", "kubelet has disk pressure"},
+		{"KubeletHasInsufficientPID", "kubelet has insufficient PID available"},
+	}
+	for i := range list {
+		c := &list[i]
+		c.Status = corev1.ConditionFalse
+		if has(c.Type) {
+			c.Status, c.Reason, c.Message = corev1.ConditionTrue, bad[i][0], bad[i][1]
 		}
 	}
-	return corev1.NodeCondition{
-		Type: t, Status: corev1.ConditionFalse,
-		Reason: "Sufficient" + name, Message: "node has sufficient " + what,
+	return append(list, ready(r.Problems))
+}
+
+// eventOf is the reason of the event that tells of a condition's change.
+func eventOf(c corev1.NodeCondition) string {
+	yes := c.Status == corev1.ConditionTrue
+	pick := func(ifTrue, ifFalse string) string {
+		if yes {
+			return ifTrue
+		}
+		return ifFalse
 	}
+	switch c.Type {
+	case corev1.NodeMemoryPressure:
+		return pick("NodeHasInsufficientMemory", "NodeHasSufficientMemory")
+	case corev1.NodeDiskPressure:
+		return pick("NodeHasDiskPressure", "NodeHasNoDiskPressure")
+	case corev1.NodePIDPressure:
+		return pick("NodeHasInsufficientPID", "NodeHasSufficientPID")
+	case corev1.NodeReady:
+		return pick("NodeReady", "NodeNotReady")
+	}
+	return ""
+}
+
+// changes are the reasons of the events that tell how the conditions differ.
+func changes(old, now []corev1.NodeCondition) []string {
+	var out []string
+	for _, c := range now {
+		i := slices.IndexFunc(old, func(o corev1.NodeCondition) bool { return o.Type == c.Type })
+		if reason := eventOf(c); reason != "" && (i < 0 || old[i].Status != c.Status) {
+			out = append(out, reason)
+		}
+	}
+	return out
 }
 
 func ready(problems []Problem) corev1.NodeCondition {

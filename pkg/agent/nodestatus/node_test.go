@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/carob-project/carob/pkg/eviction"
 )
 
 func healthyFacts() Facts {
@@ -39,16 +41,15 @@ func TestStatusConditions(t *testing.T) {
 		{"runtime away", func(r *Reading) {
 			r.Problems = []Problem{{ReasonRuntimeNotReady, "no answer"}, {ReasonNetworkNotReady, "no config"}}
 		}, corev1.NodeReady, corev1.ConditionFalse, ReasonRuntimeNotReady},
-		{"memory", func(r *Reading) { r.Facts.MemoryAvailable = 50 << 20 },
-			corev1.NodeMemoryPressure, corev1.ConditionTrue, "InsufficientMemory"},
-		{"disk", func(r *Reading) { r.Facts.DiskAvailable = 1 << 30 },
-			corev1.NodeDiskPressure, corev1.ConditionTrue, "InsufficientDisk"},
-		{"a tenth of a large disk", func(r *Reading) { r.Facts.DiskAvailable = 9 << 30 },
-			corev1.NodeDiskPressure, corev1.ConditionFalse, "SufficientDisk"},
-		{"inodes", func(r *Reading) { r.Facts.InodesFree = 10 },
-			corev1.NodeDiskPressure, corev1.ConditionTrue, "InsufficientDisk"},
-		{"pids", func(r *Reading) { r.Facts.PIDs = 32000 },
-			corev1.NodePIDPressure, corev1.ConditionTrue, "InsufficientPID"},
+		{"enough memory", func(*Reading) {}, corev1.NodeMemoryPressure, corev1.ConditionFalse, "KubeletHasSufficientMemory"},
+		{"memory", func(r *Reading) { r.Pressure = []corev1.NodeConditionType{corev1.NodeMemoryPressure} },
+			corev1.NodeMemoryPressure, corev1.ConditionTrue, "KubeletHasInsufficientMemory"},
+		{"disk", func(r *Reading) { r.Pressure = []corev1.NodeConditionType{corev1.NodeDiskPressure} },
+			corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure"},
+		{"enough disk", func(r *Reading) { r.Pressure = []corev1.NodeConditionType{corev1.NodePIDPressure} },
+			corev1.NodeDiskPressure, corev1.ConditionFalse, "KubeletHasNoDiskPressure"},
+		{"pids", func(r *Reading) { r.Pressure = []corev1.NodeConditionType{corev1.NodePIDPressure} },
+			corev1.NodePIDPressure, corev1.ConditionTrue, "KubeletHasInsufficientPID"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,7 +64,11 @@ func TestStatusConditions(t *testing.T) {
 }
 
 func TestStatusTransitions(t *testing.T) {
-	id := Identity{Name: "n", IPs: []string{"10.0.0.1"}, MaxPods: 500, AgentVersion: "v0.1.0"}
+	thresholds, err := eviction.Parse(eviction.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := Identity{Thresholds: thresholds, Name: "n", IPs: []string{"10.0.0.1"}, MaxPods: 500, AgentVersion: "v0.1.0"}
 	t0 := metav1.NewTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	foreign := corev1.NodeCondition{Type: "Foreign", Status: corev1.ConditionTrue}
 	r := Reading{Facts: healthyFacts(), RuntimeVersion: "containerd://1.6.20"}
@@ -97,7 +102,7 @@ func TestMachine(t *testing.T) {
 	for path, content := range map[string]string{
 		"etc/machine-id":                  "mid\n",
 		"etc/os-release":                  "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
-		"proc/meminfo":                    "MemTotal:       2048 kB\nMemFree: 1 kB\nMemAvailable:   1024 kB\n",
+		"proc/meminfo":                    "MemTotal:       2048 kB\nMemFree: 1000 kB\nMemAvailable:   1 kB\nInactive(file):   24 kB\n",
 		"proc/loadavg":                    "0.00 0.01 0.05 1/234 5678\n",
 		"proc/sys/kernel/pid_max":         "4194304\n",
 		"proc/sys/kernel/threads-max":     "1000\n",
@@ -133,7 +138,7 @@ func TestMachine(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add("MemTotal: 1 kB\nMemAvailable: 1 kB\n")
+	f.Add("MemTotal: 1 kB\nMemFree: 1 kB\nInactive(file): 1 kB\n")
 	f.Add("0.0 0.0 0.0 1/2 3")
 	f.Add("PRETTY_NAME=\"x")
 	f.Fuzz(func(t *testing.T, s string) {

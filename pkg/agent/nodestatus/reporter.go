@@ -35,6 +35,10 @@ type Options struct {
 	Features func(ctx context.Context, handler string) *corev1.NodeRuntimeHandlerFeatures
 	// Images lists the images for the status, sorted; it may be nil.
 	Images func(ctx context.Context) ([]corev1.ContainerImage, error)
+	// Pressure tells what the node runs short of; it may be nil.
+	Pressure func() []corev1.NodeConditionType
+	// Event records an event about the node; it may be nil.
+	Event func(kind, reason, message string)
 	// Interval is how often the machine is read; default 10 s.
 	Interval time.Duration
 	// Heartbeat is how often status and lease are written when nothing has
@@ -146,12 +150,18 @@ func (r *Reporter) report(ctx context.Context) error {
 		return err
 	}
 	n = n.DeepCopy()
+	old := n.Status.Conditions
 	n.Status = r.o.Identity.Status(n.Status, reading, metav1.NewTime(now))
 	n, err = r.o.Client.CoreV1().Nodes().UpdateStatus(ctx, n, metav1.UpdateOptions{})
 	if err != nil {
 		return fmt.Errorf("writing the node's status: %w", err)
 	}
 	r.node, r.written = n, now
+	if r.o.Event != nil {
+		for _, reason := range changes(old, n.Status.Conditions) {
+			r.o.Event(corev1.EventTypeNormal, reason, fmt.Sprintf("Node %s status is now: %s", n.Name, reason))
+		}
+	}
 	r.registeredOnce.Do(func() { close(r.registered) })
 	return nil
 }
@@ -198,6 +208,9 @@ func (r *Reporter) read(ctx context.Context) (Reading, string, error) {
 		f = *r.lastFacts
 	}
 	out := Reading{Facts: f, Problems: r.check(ctx)}
+	if r.o.Pressure != nil {
+		out.Pressure = r.o.Pressure()
+	}
 	if r.o.RuntimeVersion != nil && len(out.Problems) == 0 {
 		// A runtime that does not tell its version keeps the last one.
 		out.RuntimeVersion, _ = r.o.RuntimeVersion(ctx)

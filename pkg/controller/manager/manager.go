@@ -22,6 +22,7 @@ import (
 
 	"github.com/carob-project/carob/pkg/controller/garbage"
 	"github.com/carob-project/carob/pkg/controller/namespace"
+	"github.com/carob-project/carob/pkg/controller/nodetaint"
 	"github.com/carob-project/carob/pkg/controller/podgc"
 	"github.com/carob-project/carob/pkg/controller/resources"
 	"github.com/carob-project/carob/pkg/controller/serviceaccount"
@@ -116,7 +117,11 @@ func (m *Manager) build(o Options) error {
 	if err != nil {
 		return err
 	}
-	m.loops = map[string]controller{"garbage": gc, "namespace": ns, "serviceaccount": sa, "podgc": pods, "monitors": m.monitors}
+	taints, err := nodetaint.New(nodetaint.Options{Client: o.Client, Informers: o.Informers, Log: o.Log.Named("nodetaint")})
+	if err != nil {
+		return err
+	}
+	m.loops = map[string]controller{"nodetaint": taints, "garbage": gc, "namespace": ns, "serviceaccount": sa, "podgc": pods, "monitors": m.monitors}
 	return m.buildWorkloads(o)
 }
 
