@@ -46,7 +46,7 @@ func Look(s State, thresholds []Threshold, obs Observations, period time.Duratio
 	maps.Copy(next.last, s.last)
 	var r Round
 	for i, t := range thresholds {
-		if !t.crossed(obs, false) && !(s.met[i] && t.crossed(obs, true)) {
+		if !t.crossed(obs, false) && (!s.met[i] || !t.crossed(obs, true)) {
 			continue
 		}
 		since, ok := s.since[i]
