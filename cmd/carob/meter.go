@@ -10,6 +10,7 @@ import (
 	"github.com/carob-project/carob/pkg/cgroup"
 	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/eviction"
+	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/usage"
 	"github.com/carob-project/carob/pkg/volume"
 )
