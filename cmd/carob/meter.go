@@ -108,6 +108,6 @@ func (b bounds) PodsMemory() (int64, error) {
 
 // PodUse implements agent.Bounds.
 func (b bounds) PodUse(p *corev1.Pod) (memory, processes int64, err error) {
-	s, err := b.cgroups.Stats(cgroup.PodName(cgroup.QoS(pod.QOSClass(p)), string(p.UID)))
+	s, err := b.cgroups.Stats(groupOf(p))
 	return int64(s.MemoryWorkingSet), int64(s.PIDs), err
 }
