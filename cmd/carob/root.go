@@ -59,6 +59,7 @@ func newCommand() *cobra.Command {
 	}
 	speakOfCarob(root)
 	root.AddCommand(a.upCommand(), a.downCommand(), a.resetCommand(), a.checkCommand(), a.imageCommand(), a.versionCommand(clientFlags))
+	a.addRolloutDiff(root, clientFlags)
 	a.findKubeconfig(root, clientFlags)
 	return root
 }

@@ -15,6 +15,15 @@ func deployment(t *testing.T, a applied) {
 	if out := a.K(t, "rollout", "history", "deployment/web"); !strings.Contains(out, "2 ") {
 		t.Errorf("history: %s", out)
 	}
+	out := a.Must(t, "rollout", "diff", "deployment/web")
+	for _, want := range []string{"--- revision 1\n+++ revision 2\n", "+    - name: GREETING\n+      value: hello\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in the difference:\n%s", want, out)
+		}
+	}
+	if out, err := a.Run("rollout", "diff", "deployment/web", "--to", "7"); err == nil || !strings.Contains(out, "no such revision: 7; there are [1 2]") {
+		t.Errorf("%v: %s", err, out)
+	}
 }
 
 func statefulSet(t *testing.T, a applied) {
