@@ -42,6 +42,7 @@ var checks = map[string]func(*testing.T, applied){
 	"deadline.yaml":          deadline,
 	"names.yaml":             names,
 	"propagation.yaml":       propagation,
+	"env-file.yaml":          envFile,
 	"graceful-stop.yaml":     gracefulStop,
 	"localhost.yaml":         localhost,
 	"probes.yaml":            probes,
@@ -283,6 +284,10 @@ func names(t *testing.T, a applied) {
 	if strings.Count(out, "nameserver") != 1 {
 		t.Errorf("more than one name server:\n%s", out)
 	}
+}
+
+func envFile(t *testing.T, a applied) {
+	a.logs(t, "env-file", "main", "token: made by the writer\n")
 }
 
 func propagation(t *testing.T, a applied) {

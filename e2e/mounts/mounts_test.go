@@ -14,7 +14,7 @@ import (
 func TestMounts(t *testing.T) {
 	c := harness.Started(t)
 	for name, f := range map[string]func(*testing.T, *harness.Carob){
-		"names": names, "propagation": propagation, "recursively read-only": readOnly,
+		"names": names, "variables from files": fileVariables, "propagation": propagation, "recursively read-only": readOnly,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,4 +91,21 @@ func names(t *testing.T, c *harness.Carob) {
 	event(t, c, "lengthy", "FailedCreatePodSandBox", "Failed to create pod sandbox: failed to construct FQDN from pod hostname and cluster domain, "+
 		"FQDN web."+long+".default.svc.cluster.local is too long (64 characters is the max, 65 characters requested)")
 	becomes(t, c, "lengthy", phase+" {.status.containerStatuses[0].state.waiting.reason}", "Pending ContainerCreating")
+}
+
+func fileVariables(t *testing.T, c *harness.Carob) {
+	const spec = `  volumes: [{name: made, emptyDir: {}}]
+  initContainers:
+    - {name: writer, image: 'busybox:1.35', command: [sh, -c, "printf \"A='one'\\nB='two\\nlines' # said\\n\" > /made/env"], volumeMounts: [{name: made, mountPath: /made}]}`
+	ref := func(name, key, more string) string {
+		return "        - {name: " + name + ", valueFrom: {fileKeyRef: {volumeName: made, path: env, key: " + key + more + "}}}\n"
+	}
+	c.Apply(t, pod("reads", "echo $FIRST; echo \"$SECOND\"; echo ${THIRD-none}", spec)+"      env:\n"+
+		ref("FIRST", "A", "")+ref("SECOND", "B", "")+ref("THIRD", "C", ", optional: true"))
+	c.Apply(t, pod("misses", "true", spec)+"      env:\n"+ref("THIRD", "C", ""))
+	becomes(t, c, "reads", phase, "Succeeded")
+	if got := c.K(t, "logs", "reads", "-c", "main"); got != "one\ntwo\nlines\nnone\n" {
+		t.Errorf("variables: %q", got)
+	}
+	becomes(t, c, "misses", waiting, `CreateContainerConfigError: environment variable key "C" not found in file "`)
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +24,7 @@ func (w *worker) environment(ctx context.Context, p *corev1.Pod, container strin
 	if err := w.readSources(ctx, c, &src); err != nil {
 		return nil, err
 	}
+	w.readFiles(p, c, &src)
 	env, err := pod.EnvFor(p, c, src)
 	if err != nil {
 		return nil, err
@@ -45,6 +47,21 @@ func (a *Agent) services(p *corev1.Pod) []pod.EnvVar {
 		return nil
 	}
 	return pod.ServiceEnv("kubernetes", "https", at.Addr().String(), at.Port())
+}
+
+// readFiles reads the files of the pod's volumes that a container's variables
+// come from.
+func (w *worker) readFiles(p *corev1.Pod, c *corev1.Container, src *pod.EnvSources) {
+	volumes, ok := w.a.o.Volumes.(envFiles)
+	if !ok {
+		return
+	}
+	src.Files = map[pod.FileRef]pod.EnvFile{}
+	for _, ref := range pod.EnvFiles(c) {
+		if slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == ref.Volume && v.EmptyDir != nil }) {
+			src.Files[ref] = volumes.EnvFile(w.ref.UID, ref)
+		}
+	}
 }
 
 // readSources reads the objects that a container's variables come from. One

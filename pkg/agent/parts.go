@@ -139,6 +139,12 @@ type Collector interface {
 	GC(ctx context.Context, wanted func(types.UID) bool) error
 }
 
+// envFiles is what Volumes may have beside its contract, to read files that
+// variables come from.
+type envFiles interface {
+	EnvFile(uid types.UID, ref pod.FileRef) pod.EnvFile
+}
+
 // attemptFiles is what Volumes may have beside its contract, to remove what it
 // made for one attempt, such as its termination message file.
 type attemptFiles interface {

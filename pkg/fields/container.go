@@ -39,8 +39,9 @@ func envRules(p string) []Rule {
 		resourceRefRules(from+".resourceFieldRef"),
 		each(Honoured, from+".configMapKeyRef", "name", "key", "optional"),
 		each(Honoured, from+".secretKeyRef", "name", "key", "optional"),
+		each(Honoured, from+".fileKeyRef", "volumeName", "path", "optional"),
 		[]Rule{
-			refused(from+".fileKeyRef", "let the command read the file"),
+			honoured(from+".fileKeyRef.key", "of a line KEY='value' in a file of at most 1 MiB"),
 			honoured(p+".envFrom[].prefix", ""),
 		},
 		each(Honoured, p+".envFrom[].configMapRef", "name", "optional"),

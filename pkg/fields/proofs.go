@@ -10,6 +10,7 @@ var proofs = []Proof{
 	{"container", testManifests},
 	{"container.args", testPods},
 	{"container.env", testConfig},
+	{"container.env[].valueFrom.fileKeyRef", testMounts},
 	{"container.envFrom", testConfig},
 	{"container.imagePullPolicy", "e2e/pods.TestDifferentArchitectureAndMissingImage"},
 	{"container.lifecycle", testLife},

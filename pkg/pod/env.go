@@ -18,6 +18,9 @@ type EnvSources struct {
 	// ConfigMaps and Secrets by name; one that is not there is absent.
 	ConfigMaps map[string]*corev1.ConfigMap
 	Secrets    map[string]*corev1.Secret
+	// Files of volumes, those of EnvFiles. One of a volume that the pod does
+	// not have is absent.
+	Files map[FileRef]EnvFile
 	// PodIPs and HostIPs, the main one first.
 	PodIPs, HostIPs []string
 	// Services are variables that every container gets, unless it has one of
@@ -232,6 +235,8 @@ func (b *envBuilder) value(from *corev1.EnvVarSource) (value string, found bool,
 			return string(data), true, nil
 		}
 		return "", false, b.missingKey("Secret", ref.Name, ref.Key, ref.Optional)
+	case from.FileKeyRef != nil:
+		return b.file(from.FileKeyRef)
 	}
 	return "", false, configErrorf("a variable's valueFrom has no source")
 }

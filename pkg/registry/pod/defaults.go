@@ -111,6 +111,9 @@ func defaultContainer(c *corev1.Container) {
 		if from := c.Env[i].ValueFrom; from != nil && from.FieldRef != nil {
 			setDefault(&from.FieldRef.APIVersion, "v1")
 		}
+		if from := c.Env[i].ValueFrom; from != nil && from.FileKeyRef != nil {
+			setPointer(&from.FileKeyRef.Optional, false)
+		}
 	}
 	for _, p := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
 		defaultProbe(p)

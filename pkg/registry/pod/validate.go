@@ -95,7 +95,8 @@ func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	errs = append(errs, ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, validateAliases(s.HostAliases, path.Child("hostAliases"))...)
 	errs = append(errs, validateClasses(s, path)...)
-	return append(errs, validateOS(s.OS, path.Child("os"))...)
+	errs = append(errs, validateOS(s.OS, path.Child("os"))...)
+	return append(errs, validateEnvFiles(s, path)...)
 }
 
 func validateNames(s *corev1.PodSpec, path *field.Path) field.ErrorList {

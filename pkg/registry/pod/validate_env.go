@@ -50,6 +50,9 @@ func validateValueFrom(e *corev1.EnvVar, at *field.Path) field.ErrorList {
 	if r := e.ValueFrom.SecretKeyRef; r != nil {
 		errs = append(errs, validateKeyRef(r.Name, r.Key, at.Child("secretKeyRef"))...)
 	}
+	if r := e.ValueFrom.FileKeyRef; r != nil {
+		errs = append(errs, validateFileRef(r, at.Child("fileKeyRef"))...)
+	}
 	switch n := countSet(reflect.ValueOf(e.ValueFrom).Elem()); {
 	case n == 0:
 		errs = append(errs, field.Invalid(at, "",
@@ -58,6 +61,52 @@ func validateValueFrom(e *corev1.EnvVar, at *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(at, "", "may not be specified when `value` is not empty"))
 	case n > 1:
 		errs = append(errs, field.Invalid(at, "", oneSource))
+	}
+	return errs
+}
+
+func validateFileRef(r *corev1.FileKeySelector, at *field.Path) field.ErrorList {
+	errs := required(at.Child("key"), r.Key)
+	if r.Key != "" {
+		errs = invalid(at.Child("key"), r.Key, validation.IsRelaxedEnvVarName(r.Key))
+	}
+	errs = append(errs, validateLabelName(r.VolumeName, at.Child("volumeName"))...)
+	if r.Path == "" {
+		return append(errs, field.Required(at.Child("path"), ""))
+	}
+	return append(errs, validateNoBacksteps(at.Child("path"), r.Path)...)
+}
+
+// validateEnvFiles wants the files that variables come from to be in an
+// emptyDir.
+func validateEnvFiles(s *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	emptyDir := map[string]bool{}
+	for i := range s.Volumes {
+		emptyDir[s.Volumes[i].Name] = s.Volumes[i].EmptyDir != nil
+	}
+	check := func(env []corev1.EnvVar, at *field.Path) {
+		for i := range env {
+			if env[i].ValueFrom == nil || env[i].ValueFrom.FileKeyRef == nil {
+				continue
+			}
+			name, at := env[i].ValueFrom.FileKeyRef.VolumeName, at.Child("env").Index(i).Child("valueFrom", "fileKeyRef", "volumeName")
+			switch fits, known := emptyDir[name]; {
+			case !known:
+				errs = append(errs, field.NotFound(at, name))
+			case !fits:
+				errs = append(errs, field.Invalid(at, name, "referenced volume must be of type emptyDir"))
+			}
+		}
+	}
+	for i := range s.InitContainers {
+		check(s.InitContainers[i].Env, path.Child("initContainers").Index(i))
+	}
+	for i := range s.Containers {
+		check(s.Containers[i].Env, path.Child("containers").Index(i))
+	}
+	for i := range s.EphemeralContainers {
+		check(s.EphemeralContainers[i].Env, path.Child("ephemeralContainers").Index(i))
 	}
 	return errs
 }
