@@ -19,7 +19,7 @@ func (m *Machine) Up(t testing.TB) {
 	began := time.Now()
 	m.Sh(t, `echo "--- start at $(date)" >> /var/log/carob.log
 		from=$(wc -l < /var/log/carob.log)
-		setsid carob up >> /var/log/carob.log 2>&1 < /dev/null &
+		setsid carob up --eviction-hard memory.available=10Mi,nodefs.available=1% >> /var/log/carob.log 2>&1 < /dev/null &
 		pid=$!
 		until tail -n +$from /var/log/carob.log | grep -q '^carob is ready'; do
 			kill -0 $pid 2>/dev/null || { tail -n +$from /var/log/carob.log; exit 1; }

@@ -63,7 +63,10 @@ func (c *carob) up(ctx context.Context) (time.Duration, error) {
 		_ = l.Close()
 	}
 	began := time.Now()
-	c.cmd = exec.Command(c.bin, append([]string{"up", "--listen", c.listen, "--cni-conf-dir", filepath.Join(c.data, "none")}, c.flags()...)...)
+	c.cmd = exec.Command(c.bin, append([]string{"up", "--listen", c.listen, "--cni-conf-dir", filepath.Join(c.data, "none"),
+		// A nearly full disk is not what is measured.
+		"--eviction-hard", "memory.available=50Mi,nodefs.available=1%",
+	}, c.flags()...)...)
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		return 0, err
