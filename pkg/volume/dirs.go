@@ -141,14 +141,41 @@ func prepareHostPath(s *corev1.HostPathVolumeSource) error {
 		}
 	}
 	what, ok := hostPathKind(kind, missing, st)
-	if !ok {
-		return invalid("hostPath type check failed: %s is not %s", s.Path, what)
+	switch {
+	case ok:
+		return nil
+	case what == "":
+		return invalid("%s is an invalid volume type", kind)
+	case missing:
+		return invalid("hostPath type check failed, %s is not a %s, unable to determine its type: path %q does not exist", s.Path, what, s.Path)
 	}
-	return nil
+	is, known := kindOfFile(st.Mode().Type())
+	if !known {
+		return invalid("hostPath type check failed, %s is not a %s, unable to determine its type: "+
+			"only recognise file, directory, socket, block device and character device", s.Path, what)
+	}
+	return invalid("hostPath type check failed: %s is not a %s, it's a %s", s.Path, what, is)
+}
+
+// kindOfFile is what a hostPath type calls a file.
+func kindOfFile(mode fs.FileMode) (corev1.HostPathType, bool) {
+	switch mode {
+	case fs.ModeDir:
+		return corev1.HostPathDirectory, true
+	case 0:
+		return corev1.HostPathFile, true
+	case fs.ModeSocket:
+		return corev1.HostPathSocket, true
+	case fs.ModeDevice | fs.ModeCharDevice:
+		return corev1.HostPathCharDev, true
+	case fs.ModeDevice:
+		return corev1.HostPathBlockDev, true
+	}
+	return "", false
 }
 
 // hostPathKind says whether what is there is of the wanted kind, and what that
-// kind is called.
+// kind is called; nothing where there is no such kind.
 func hostPathKind(kind corev1.HostPathType, missing bool, st fs.FileInfo) (string, bool) {
 	var mode fs.FileMode
 	if !missing {
@@ -156,17 +183,17 @@ func hostPathKind(kind corev1.HostPathType, missing bool, st fs.FileInfo) (strin
 	}
 	switch kind {
 	case corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate:
-		return "a directory", !missing && mode.IsDir()
+		return "directory", !missing && mode.IsDir()
 	case corev1.HostPathFile, corev1.HostPathFileOrCreate:
-		return "a file", !missing && mode.IsRegular()
+		return "file", !missing && mode.IsRegular()
 	case corev1.HostPathSocket:
-		return "a socket file", mode == fs.ModeSocket
+		return "socket file", mode == fs.ModeSocket
 	case corev1.HostPathCharDev:
-		return "a character device", mode == fs.ModeDevice|fs.ModeCharDevice
+		return "character device", mode == fs.ModeDevice|fs.ModeCharDevice
 	case corev1.HostPathBlockDev:
-		return "a block device", mode == fs.ModeDevice
+		return "block device", mode == fs.ModeDevice
 	}
-	return fmt.Sprintf("of the known type %q", kind), false
+	return "", false
 }
 
 // makeHostDir makes a directory and its parents with the mode that Kubernetes
@@ -183,7 +210,7 @@ func makeHostDir(path string) error {
 func makeHostFile(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644) // #nosec G302 -- as documented
 	if errors.Is(err, fs.ErrNotExist) {
-		return invalid("hostPath type check failed: the directory of %s does not exist", path)
+		return invalid("%v", err)
 	}
 	if err != nil {
 		return written(err)

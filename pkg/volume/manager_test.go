@@ -365,23 +365,24 @@ func TestHostPathTypes(t *testing.T) {
 	if err := unix.Mknod(block, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 250))); err != nil {
 		t.Fatal(err)
 	}
-	const failed = "MountVolume.SetUp failed for volume \"v\" : hostPath type check failed: "
+	const failed = "MountVolume.SetUp failed for volume \"v\" : "
+	const check = "hostPath type check failed: "
 	for _, tc := range []struct {
 		path string
 		kind corev1.HostPathType
 		want string
 	}{
-		{dir, corev1.HostPathDirectory, ""}, {file, corev1.HostPathDirectory, file + " is not a directory"},
-		{dir + "/no", corev1.HostPathDirectory, dir + "/no is not a directory"},
-		{file, corev1.HostPathFile, ""}, {dir, corev1.HostPathFile, dir + " is not a file"},
-		{sock, corev1.HostPathSocket, ""}, {file, corev1.HostPathSocket, file + " is not a socket file"},
-		{"/dev/null", corev1.HostPathCharDev, ""}, {block, corev1.HostPathCharDev, block + " is not a character device"},
-		{block, corev1.HostPathBlockDev, ""}, {"/dev/null", corev1.HostPathBlockDev, "/dev/null is not a block device"},
-		{dir + "/a/b", corev1.HostPathDirectoryOrCreate, ""}, {file, corev1.HostPathDirectoryOrCreate, file + " is not a directory"},
+		{dir, corev1.HostPathDirectory, ""}, {file, corev1.HostPathDirectory, check + file + " is not a directory, it's a File"},
+		{dir + "/no", corev1.HostPathDirectory, "hostPath type check failed, " + dir + "/no is not a directory, unable to determine its type: path \"" + dir + "/no\" does not exist"},
+		{file, corev1.HostPathFile, ""}, {dir, corev1.HostPathFile, check + dir + " is not a file, it's a Directory"},
+		{sock, corev1.HostPathSocket, ""}, {file, corev1.HostPathSocket, check + file + " is not a socket file, it's a File"},
+		{"/dev/null", corev1.HostPathCharDev, ""}, {block, corev1.HostPathCharDev, check + block + " is not a character device, it's a BlockDevice"},
+		{block, corev1.HostPathBlockDev, ""}, {"/dev/null", corev1.HostPathBlockDev, check + "/dev/null is not a block device, it's a CharDevice"},
+		{dir + "/a/b", corev1.HostPathDirectoryOrCreate, ""}, {file, corev1.HostPathDirectoryOrCreate, check + file + " is not a directory, it's a File"},
 		{dir + "/a/f", corev1.HostPathFileOrCreate, ""}, {file, corev1.HostPathFileOrCreate, ""},
-		{dir, corev1.HostPathFileOrCreate, dir + " is not a file"},
-		{b.dir + "/no/f", corev1.HostPathFileOrCreate, "the directory of " + b.dir + "/no/f does not exist"},
-		{b.dir + "/unset", corev1.HostPathUnset, ""}, {file, "Strange", file + ` is not of the known type "Strange"`},
+		{dir, corev1.HostPathFileOrCreate, check + dir + " is not a file, it's a Directory"},
+		{b.dir + "/no/f", corev1.HostPathFileOrCreate, "open " + b.dir + "/no/f: no such file or directory"},
+		{b.dir + "/unset", corev1.HostPathUnset, ""}, {file, "Strange", "Strange is an invalid volume type"},
 	} {
 		p := volumePod(vol("v", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: tc.path, Type: &tc.kind}}))
 		err := b.m.Prepare(t.Context(), p)
