@@ -76,12 +76,12 @@ func Zone(name *string) (*time.Location, error) {
 			return nil, fmt.Errorf("%w %s", ErrZone, *name)
 		}
 	}
-	if strings.EqualFold(*name, "local") {
-		return nil, ErrLocalZone
-	}
 	in, err := time.LoadLocation(*name)
 	if err != nil {
-		return nil, fmt.Errorf("%w %s", ErrZone, *name)
+		err = fmt.Errorf("%w %s", ErrZone, *name)
 	}
-	return in, nil
+	if strings.EqualFold(*name, "local") {
+		return nil, errors.Join(ErrLocalZone, err)
+	}
+	return in, err
 }

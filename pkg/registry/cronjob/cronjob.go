@@ -4,6 +4,7 @@ package cronjob
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -112,10 +113,14 @@ func NewStorage(getter generic.RESTOptionsGetter) (map[string]rest.Storage, erro
 	if err != nil {
 		return nil, err
 	}
-	return map[string]rest.Storage{"cronjobs": s, "cronjobs/status": s.Sub(rules{
+	return map[string]rest.Storage{"cronjobs": s, "cronjobs/status": s.Sub(statusRules())}, nil
+}
+
+func statusRules() rules {
+	return rules{
 		Reset:         []string{"spec"},
 		PrepareUpdate: func(c, old *batchv1.CronJob) { c.Spec = old.Spec },
-	})}, nil
+	}
 }
 
 func mainRules() rules {
@@ -174,8 +179,13 @@ func Validate(c *batchv1.CronJob) field.ErrorList {
 func validateSchedule(s *batchv1.CronJobSpec, at *field.Path) field.ErrorList {
 	in, err := cron.Zone(s.TimeZone)
 	var zone field.ErrorList
-	if err != nil {
-		zone = field.ErrorList{field.Invalid(at.Child("timeZone"), s.TimeZone, err.Error())}
+	for _, fault := range []error{cron.ErrNoZone, cron.ErrLocalZone} {
+		if errors.Is(err, fault) {
+			zone = append(zone, field.Invalid(at.Child("timeZone"), s.TimeZone, fault.Error()))
+		}
+	}
+	if errors.Is(err, cron.ErrZone) {
+		zone = append(zone, field.Invalid(at.Child("timeZone"), s.TimeZone, cron.ErrZone.Error()+" "+*s.TimeZone))
 	}
 	if s.Schedule == "" {
 		return append(field.ErrorList{field.Required(at.Child("schedule"), "")}, zone...)

@@ -134,7 +134,7 @@ func mainRules() rules {
 			return append(workload.Immutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector")), Validate(d)...)
 		},
 		Warnings: func(d *appsv1.DaemonSet) []string {
-			return append(workload.NameWarnings(d.Name), pod.TemplateWarnings(&d.Spec.Template, field.NewPath("spec", "template"))...)
+			return pod.TemplateWarnings(&d.Spec.Template, field.NewPath("spec", "template"))
 		},
 	}
 }
@@ -180,7 +180,7 @@ func validateStrategy(u *appsv1.DaemonSetUpdateStrategy, at *field.Path) field.E
 		return nil
 	case appsv1.RollingUpdateDaemonSetStrategyType:
 	default:
-		return field.ErrorList{field.NotSupported(at, u, []string{
+		return field.ErrorList{field.NotSupported(at, kind.GoNames{Value: *u}, []string{
 			string(appsv1.RollingUpdateDaemonSetStrategyType), string(appsv1.OnDeleteDaemonSetStrategyType),
 		})}
 	}
@@ -231,7 +231,7 @@ func validateStatus(s, old *appsv1.DaemonSetStatus, at *field.Path) field.ErrorL
 	} {
 		errs = append(errs, workload.NonNegative(n.value, at.Child(n.name))...)
 	}
-	if now := ptr.Deref(s.CollisionCount, 0); now < ptr.Deref(old.CollisionCount, 0) {
+	if now := ptr.Deref(s.CollisionCount, 0); old.CollisionCount != nil && now < *old.CollisionCount {
 		errs = append(errs, field.Invalid(at.Child("collisionCount"), now, "cannot be decremented"))
 	}
 	return errs

@@ -50,7 +50,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{rolling("1", "1"), "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"},
 		{rolling("0", "0%"), "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"},
 		{rolling("101%", "0"), "must not be greater than 100%"},
-		{func(d *appsv1.DaemonSet) { d.Spec.UpdateStrategy.Type = "Now" }, `spec.updateStrategy: Unsupported value: {"type":"Now"}: supported values: "RollingUpdate", "OnDelete"`},
+		{func(d *appsv1.DaemonSet) { d.Spec.UpdateStrategy.Type = "Now" }, `spec.updateStrategy: Unsupported value: {"Type":"Now","RollingUpdate":null}: supported values: "RollingUpdate", "OnDelete"`},
 		{func(d *appsv1.DaemonSet) { d.Spec.Selector = &metav1.LabelSelector{} }, "empty selector is invalid for daemonset"},
 		{func(d *appsv1.DaemonSet) { d.Spec.Template.Labels = nil }, "`selector` does not match template `labels`"},
 		{func(d *appsv1.DaemonSet) { d.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyNever }, `spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"`},

@@ -29,6 +29,17 @@ func parseIndexes(text string, limit int) ([]span, error) {
 	return spans, nil
 }
 
+// readable is what parseIndexes reads, without the parts that it refuses.
+func readable(text string, limit int) []span {
+	var spans []span
+	for part := range strings.SplitSeq(text, ",") {
+		if s, err := parseSpan(part, limit); err == nil {
+			spans = append(spans, s)
+		}
+	}
+	return spans
+}
+
 func parseSpan(part string, limit int) (span, error) {
 	ends := strings.Split(part, "-")
 	if len(ends) > 2 {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/carob-project/carob/pkg/registry/kind"
 	"github.com/carob-project/carob/pkg/registry/workload"
 )
 
@@ -119,7 +120,7 @@ func validateSuccessPolicy(s *batchv1.JobSpec, at *field.Path) field.ErrorList {
 		return nil
 	}
 	if !indexed(s) {
-		return field.ErrorList{field.Invalid(at, *p, "requires indexed completion mode")}
+		return field.ErrorList{field.Invalid(at, kind.GoNames{Value: *p}, "requires indexed completion mode")}
 	}
 	var errs field.ErrorList
 	rules := at.Child("rules")

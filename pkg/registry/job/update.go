@@ -3,9 +3,11 @@ package job
 import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
+	"github.com/carob-project/carob/pkg/registry/kind"
 	"github.com/carob-project/carob/pkg/registry/workload"
 )
 
@@ -17,10 +19,10 @@ func validateUpdate(j, old *batchv1.Job) field.ErrorList {
 	errs = append(errs, workload.Immutable(s.Selector, was.Selector, at.Child("selector"))...)
 	errs = append(errs, validateTemplateUpdate(s, old, at)...)
 	errs = append(errs, workload.Immutable(s.CompletionMode, was.CompletionMode, at.Child("completionMode"))...)
-	errs = append(errs, workload.Immutable(s.PodFailurePolicy, was.PodFailurePolicy, at.Child("podFailurePolicy"))...)
+	errs = append(errs, unchanged(s.PodFailurePolicy, was.PodFailurePolicy, at.Child("podFailurePolicy"))...)
 	errs = append(errs, workload.Immutable(s.BackoffLimitPerIndex, was.BackoffLimitPerIndex, at.Child("backoffLimitPerIndex"))...)
 	errs = append(errs, workload.Immutable(s.ManagedBy, was.ManagedBy, at.Child("managedBy"))...)
-	errs = append(errs, workload.Immutable(s.SuccessPolicy, was.SuccessPolicy, at.Child("successPolicy"))...)
+	errs = append(errs, unchanged(s.SuccessPolicy, was.SuccessPolicy, at.Child("successPolicy"))...)
 	return append(errs, validateHostnames(j)...)
 }
 
@@ -41,7 +43,7 @@ func validateTemplateUpdate(s *batchv1.JobSpec, old *batchv1.Job, at *field.Path
 	suspended := ptr.Deref(old.Spec.Suspend, false)
 	open := suspended && old.Status.Active == 0 && (old.Status.StartTime == nil || has(old, batchv1.JobSuspended))
 	if !open {
-		return workload.Immutable(&s.Template, &old.Spec.Template, at.Child("template"))
+		return unchangedTemplate(&s.Template, &old.Spec.Template, at.Child("template"))
 	}
 	allowed := old.Spec.Template.DeepCopy()
 	allowed.Labels, allowed.Annotations = s.Template.Labels, s.Template.Annotations
@@ -50,7 +52,30 @@ func validateTemplateUpdate(s *batchv1.JobSpec, old *batchv1.Job, at *field.Path
 	to.Affinity = withNodeAffinity(to.Affinity, from.Affinity)
 	takeResources(to.Containers, from.Containers)
 	takeResources(to.InitContainers, from.InitContainers)
-	return workload.Immutable(*from, *to, at.Child("template.spec"))
+	return unchanged(*from, *to, at.Child("template.spec"))
+}
+
+// printed is a template as Kubernetes prints one.
+type printed struct {
+	metav1.ObjectMeta
+
+	Spec kind.GoNames
+}
+
+func unchangedTemplate(now, old *corev1.PodTemplateSpec, at *field.Path) field.ErrorList {
+	if !workload.Changed(now, old) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(at, printed{now.ObjectMeta, kind.GoNames{Value: now.Spec}}, "field is immutable")}
+}
+
+// unchanged is workload.Immutable for structs, which Kubernetes prints with the
+// names of Go.
+func unchanged(now, old any, at *field.Path) field.ErrorList {
+	if !workload.Changed(now, old) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(at, kind.GoNames{Value: now}, "field is immutable")}
 }
 
 // withNodeAffinity returns a with the node affinity of b.

@@ -59,14 +59,18 @@ func NewStorage(getter generic.RESTOptionsGetter) (map[string]rest.Storage, *Bud
 	if err != nil {
 		return nil, nil, err
 	}
-	status := s.Sub(rules{
+	status := s.Sub(statusRules())
+	return map[string]rest.Storage{"poddisruptionbudgets": s, "poddisruptionbudgets/status": status}, &Budgets{all: s, status: status}, nil
+}
+
+func statusRules() rules {
+	return rules{
 		Reset:         []string{"spec"},
 		PrepareUpdate: func(b, old *policyv1.PodDisruptionBudget) { b.Spec = old.Spec },
 		ValidateUpdate: func(_ context.Context, b, _ *policyv1.PodDisruptionBudget) field.ErrorList {
 			return validateStatus(&b.Status, field.NewPath("status"))
 		},
-	})
-	return map[string]rest.Storage{"poddisruptionbudgets": s, "poddisruptionbudgets/status": status}, &Budgets{all: s, status: status}, nil
+	}
 }
 
 func mainRules() rules {
@@ -91,7 +95,7 @@ func Validate(b *policyv1.PodDisruptionBudget) field.ErrorList {
 	s, at := &b.Spec, field.NewPath("spec")
 	var errs field.ErrorList
 	if s.MinAvailable != nil && s.MaxUnavailable != nil {
-		errs = append(errs, field.Invalid(at, *s, "minAvailable and maxUnavailable cannot be both set"))
+		errs = append(errs, field.Invalid(at, kind.GoNames{Value: *s}, "minAvailable and maxUnavailable cannot be both set"))
 	}
 	for _, share := range []struct {
 		name string
