@@ -60,6 +60,7 @@ var checks = map[string]func(*testing.T, applied){
 	"runtime-class.yaml":     runtimeClass,
 	"statefulset.yaml":       statefulSet,
 	"daemonset.yaml":         daemonSet,
+	"limit-range.yaml":       limitRange,
 	"disruption-budget.yaml": disruptionBudget,
 	"job.yaml":               indexedJob,
 	"job-policy.yaml":        pickyJob,

@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,4 +88,23 @@ func resize(t *testing.T, a applied) {
 		"{.status.containerStatuses[*].resources.limits} {.status.containerStatuses[*].restartCount}",
 		`{"memory":"64Mi"} {"cpu":"300m","memory":"32Mi"} 1 0`)
 	a.logs(t, "resize", "cache", "limit: 64 MiB\n")
+}
+
+func limitRange(t *testing.T, a applied) {
+	const path = "{.spec.containers[0].resources.limits.memory} {.spec.containers[0].resources.requests.cpu}"
+	const pod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: bounded%s, namespace: bounded}
+spec: {terminationGracePeriodSeconds: 0, containers: [{name: a, image: 'busybox:1.35', command: [sleep, '100000']%s}]}
+`
+	a.Apply(t, fmt.Sprintf(pod, "", ""))
+	a.K(t, "-n", "bounded", "wait", "--for=condition=ready", "pod/bounded", "--timeout=30s")
+	if got := a.K(t, "-n", "bounded", "get", "pod", "bounded", "-o", "jsonpath="+path); got != "64Mi 50m" {
+		t.Errorf("given %s", got)
+	}
+	out, err := a.KubectlInput(fmt.Sprintf(pod, "-not", ", resources: {limits: {memory: 1Gi}}"), "apply", "-f", "-")
+	if err == nil || !strings.Contains(out, "maximum memory usage per Container is 128Mi, but limit is 1Gi") {
+		t.Errorf("%v: %s", err, out)
+	}
 }

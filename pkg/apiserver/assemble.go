@@ -161,7 +161,7 @@ func admissionChain(client kubernetes.Interface, shared informers.SharedInformer
 	if err != nil {
 		return nil, err
 	}
-	return admission.NewChainHandler(l, accounts, newNodeTokens(pods), newPriorities(client, shared), newRuntimeClasses(client, shared), security), nil
+	return admission.NewChainHandler(l, accounts, newNodeTokens(pods), newPriorities(client, shared), newRuntimeClasses(client, shared), newLimits(shared), security), nil
 }
 
 // servedVersion answers with carob's version where the library would tell its

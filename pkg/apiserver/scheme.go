@@ -31,6 +31,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/event"
 	"github.com/carob-project/carob/pkg/registry/job"
 	"github.com/carob-project/carob/pkg/registry/lease"
+	"github.com/carob-project/carob/pkg/registry/limitrange"
 	"github.com/carob-project/carob/pkg/registry/metrics"
 	"github.com/carob-project/carob/pkg/registry/namespace"
 	"github.com/carob-project/carob/pkg/registry/node"
@@ -81,7 +82,7 @@ func newSchemes() (*schemes, error) {
 		configmap.Kind().AddToScheme, serviceaccount.Kind().AddToScheme, lease.Kind().AddToScheme, namespace.Kind().AddToScheme,
 		runtimeclass.Kind().AddToScheme, priorityclass.AddToScheme,
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
-		metrics.AddToScheme,
+		metrics.AddToScheme, limitrange.AddToScheme,
 		replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
 		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme, job.AddToScheme, cronjob.AddToScheme, daemonset.AddToScheme, poddisruptionbudget.Kind().AddToScheme,
 	} {

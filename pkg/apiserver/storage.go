@@ -32,6 +32,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/job"
 	"github.com/carob-project/carob/pkg/registry/kind"
 	"github.com/carob-project/carob/pkg/registry/lease"
+	"github.com/carob-project/carob/pkg/registry/limitrange"
 	"github.com/carob-project/carob/pkg/registry/metrics"
 	"github.com/carob-project/carob/pkg/registry/namespace"
 	"github.com/carob-project/carob/pkg/registry/node"
@@ -118,6 +119,7 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 		func() (storageMap, error) { return single(secret.Kind(), getter) },
 		func() (storageMap, error) { return single(serviceaccount.Kind(), getter) },
 		func() (storageMap, error) { return single(event.Kind(), getter) },
+		func() (storageMap, error) { return single(limitrange.Kind(), getter) },
 	} {
 		m, err := add()
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -102,6 +103,7 @@ func TestWorkloads(t *testing.T) {
 		"Job":                   jobs,
 		"CronJob":               cronJobs,
 		"DaemonSet":             daemonSet,
+		"LimitRange":            limitRange,
 		"DisruptionBudget":      disruptionBudget,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -416,5 +418,33 @@ func statefulSet(t *testing.T, c kubernetes.Interface, ns string) {
 	set.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: "v"}}}
 	if _, err := all.Create(t.Context(), set, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "spec.volumeClaimTemplates: Forbidden: not supported yet") {
 		t.Errorf("claims: %v", err)
+	}
+}
+
+// limitRange: what a namespace's ranges say holds for pods, whoever makes them.
+func limitRange(t *testing.T, c kubernetes.Interface, ns string) {
+	if _, err := c.CoreV1().LimitRanges(ns).Create(t.Context(), &corev1.LimitRange{
+		ObjectMeta: metav1.ObjectMeta{Name: "bounds"},
+		Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{
+			Type: corev1.LimitTypeContainer, Max: corev1.ResourceList{"memory": resource.MustParse("64Mi")}, DefaultRequest: corev1.ResourceList{"cpu": resource.MustParse("50m")},
+		}}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	open := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, GenerateName: "open-"}, Spec: template("x", "i").Spec}
+	// The server hears of the range a moment later.
+	eventually(t, func() string {
+		p := makePod(t, c, open.DeepCopy())
+		got := p.Spec.Containers[0].Resources
+		if got.Limits.Memory().String() != "64Mi" || got.Requests.Cpu().String() != "50m" {
+			return fmt.Sprintf("%+v", got)
+		}
+		return ""
+	})
+	big := open.DeepCopy()
+	big.Spec.Containers[0].Resources.Limits = corev1.ResourceList{"memory": resource.MustParse("65Mi")}
+	_, err := c.CoreV1().Pods(ns).Create(t.Context(), big, metav1.CreateOptions{})
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "maximum memory usage per Container is 64Mi, but limit is 65Mi") {
+		t.Errorf("%v", err)
 	}
 }

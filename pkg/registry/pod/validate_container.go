@@ -245,14 +245,14 @@ func ValidateResourceList(list corev1.ResourceList, path *field.Path) field.Erro
 	var errs field.ErrorList
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		at := path.Key(string(name))
-		errs = append(errs, validateResource(string(name), at)...)
+		errs = append(errs, ValidateResource(string(name), at)...)
 		errs = append(errs, validateQuantity(at, list[name])...)
 	}
 	return errs
 }
 
-// validateResource checks the name of a resource of a container.
-func validateResource(name string, at *field.Path) field.ErrorList {
+// ValidateResource checks the name of a resource of a container.
+func ValidateResource(name string, at *field.Path) field.ErrorList {
 	errs := invalid(at, name, validation.IsQualifiedName(name))
 	switch plain := !strings.Contains(name, "/"); {
 	case plain && len(errs) == 0 && !standardResource(name):
