@@ -20,12 +20,13 @@ func probes(t *testing.T, a applied) {
 	a.WaitReady(t, "probes")
 }
 
+// hooksDir is what the manifest writes to; the test moves it among its own.
+const hooksDir = "/tmp/carob-hooks"
+
 func hooks(t *testing.T, a applied) {
-	const dir = "/tmp/carob-hooks"
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	a.WaitReady(t, "hooks")
 	a.K(t, "delete", "pod", "hooks", "--timeout=60s")
-	if data, err := os.ReadFile(filepath.Join(dir, "log")); err != nil || string(data) != "hello\ngoodbye\nquit\n" {
+	if data, err := os.ReadFile(filepath.Join(a.Dir, filepath.Base(hooksDir), "log")); err != nil || string(data) != "hello\ngoodbye\nquit\n" {
 		t.Errorf("log: %q %v", data, err)
 	}
 	a.Apply(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: hooks}\nspec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: 'busybox:1.35', command: [sleep, '1']}]}\n")

@@ -91,7 +91,7 @@ func TestManifests(t *testing.T) {
 			if !strings.HasPrefix(string(data), "# ") {
 				t.Error("the file has no header comment")
 			}
-			text, ports := freePorts(t, string(data))
+			text, ports := freePorts(t, strings.ReplaceAll(string(data), hooksDir, filepath.Join(c.Dir, filepath.Base(hooksDir))))
 			c.Apply(t, text)
 			check(t, applied{c, ports})
 			if out, err := c.KubectlInput(text, "delete", "--timeout=60s", "-f", "-"); err != nil {
