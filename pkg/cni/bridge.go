@@ -131,11 +131,13 @@ func (n *Network) prepareOwn(ctx context.Context, all bool) (netip.Prefix, error
 	if err != nil {
 		return cidr, err
 	}
-	if err := writeSysctl(ipForward, "1"); err != nil {
-		return cidr, err
-	}
+	// The bridge's alias comes first: an instance that starts at the same time
+	// would take the value that is set here for the machine's own.
 	if err := n.ensureBridge(cidr, state); err != nil {
 		return cidr, fmt.Errorf("make bridge %s: %w", n.opts.Name, err)
+	}
+	if err := writeSysctl(ipForward, "1"); err != nil {
+		return cidr, err
 	}
 	if err := n.ports.sync(ctx, cidr); err != nil {
 		return cidr, err
