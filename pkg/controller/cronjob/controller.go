@@ -66,18 +66,12 @@ func New(o Options) (*Controller, error) {
 	if err := workload.IndexByOwner(jobs); err != nil {
 		return nil, fmt.Errorf("cronjob: %w", err)
 	}
-	for _, w := range []struct {
-		informer cache.SharedIndexInformer
-		handler  cache.ResourceEventHandler
-	}{
-		{crons, workload.Owners(c.queue.Add)},
-		{jobs, workload.Handler[*batchv1.Job]{Kind: kind().GroupKind(), Wake: c.queue.Add}.Funcs()},
-	} {
-		reg, err := w.informer.AddEventHandler(w.handler)
-		if err != nil {
-			return nil, fmt.Errorf("cronjob: watch: %w", err)
-		}
-		c.synced = append(c.synced, reg.HasSyncedChecker())
+	var err error
+	if c.synced, err = workload.Watch(
+		workload.Watched{Informer: crons, Handler: workload.Owners(c.queue.Add)},
+		workload.Watched{Informer: jobs, Handler: workload.Handler[*batchv1.Job]{Kind: kind().GroupKind(), Wake: c.queue.Add}.Funcs()},
+	); err != nil {
+		return nil, fmt.Errorf("cronjob: %w", err)
 	}
 	return c, nil
 }
@@ -197,9 +191,7 @@ func (c *Controller) carryOut(ctx context.Context, cj *batchv1.CronJob, d *Decis
 			c.written.Note(written)
 		}
 	}
-	for _, e := range d.Events {
-		c.recorder.Event(cj, e.Type, e.Reason, e.Message)
-	}
+	workload.Record(c.recorder, cj, d.Events)
 	return failure
 }
 

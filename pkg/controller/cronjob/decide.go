@@ -17,11 +17,9 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/carob-project/carob/pkg/controller/job"
+	"github.com/carob-project/carob/pkg/controller/workload"
 	"github.com/carob-project/carob/pkg/cron"
 )
-
-// Event is one to be recorded about the CronJob.
-type Event struct{ Type, Reason, Message string }
 
 // Observed is one look at a CronJob that has defaults.
 type Observed struct {
@@ -38,7 +36,7 @@ type Decision struct {
 	// Start is the Job to make, if one is due.
 	Start  *batchv1.Job
 	Status batchv1.CronJobStatus
-	Events []Event
+	Events []workload.Event
 	// Wake is when to decide again although nothing changed; zero: never.
 	Wake time.Time
 }
@@ -60,7 +58,7 @@ func Decide(o Observed) Decision {
 }
 
 func (d *decision) tell(typ, reason, format string, a ...any) {
-	d.Events = append(d.Events, Event{typ, reason, fmt.Sprintf(format, a...)})
+	d.Events = append(d.Events, workload.Event{Type: typ, Reason: reason, Message: fmt.Sprintf(format, a...)})
 }
 
 // follow brings the list of active Jobs, and the times, up to date.

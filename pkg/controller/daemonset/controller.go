@@ -15,7 +15,6 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
@@ -77,23 +76,17 @@ func New(o Options) (*Controller, error) {
 		}
 	}
 	kind := controllerKind().GroupKind()
-	for _, w := range []struct {
-		informer cache.SharedIndexInformer
-		handler  cache.ResourceEventHandler
-	}{
-		{sets, workload.Owners(c.queue.Add)},
-		{sets, cache.ResourceEventHandlerFuncs{DeleteFunc: c.setGone}},
-		{revisions, workload.Handler[*appsv1.ControllerRevision]{Kind: kind, Wake: c.queue.Add}.Funcs()},
-		{pods, workload.Handler[*corev1.Pod]{Kind: kind, Pending: c.hands.Pending, Wake: c.queue.Add, Orphan: c.orphan}.Funcs()},
-		{nodes, cache.ResourceEventHandlerFuncs{
+	var err error
+	if c.synced, err = workload.Watch(
+		workload.Watched{Informer: sets, Handler: workload.Owners(c.queue.Add)},
+		workload.Watched{Informer: sets, Handler: cache.ResourceEventHandlerFuncs{DeleteFunc: c.setGone}},
+		workload.Watched{Informer: revisions, Handler: workload.Handler[*appsv1.ControllerRevision]{Kind: kind, Wake: c.queue.Add}.Funcs()},
+		workload.Watched{Informer: pods, Handler: workload.Handler[*corev1.Pod]{Kind: kind, Pending: c.hands.Pending, Wake: c.queue.Add, Orphan: c.orphan}.Funcs()},
+		workload.Watched{Informer: nodes, Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc: func(any) { c.wakeAll() }, DeleteFunc: func(any) { c.wakeAll() }, UpdateFunc: c.nodeChanged,
 		}},
-	} {
-		reg, err := w.informer.AddEventHandler(w.handler)
-		if err != nil {
-			return nil, fmt.Errorf("daemonset: watch: %w", err)
-		}
-		c.synced = append(c.synced, reg.HasSyncedChecker())
+	); err != nil {
+		return nil, fmt.Errorf("daemonset: %w", err)
 	}
 	return c, nil
 }
@@ -127,17 +120,8 @@ func (c *Controller) setGone(obj any) {
 
 // orphan wakes the sets that may adopt the pod.
 func (c *Controller) orphan(p *corev1.Pod) {
-	found, err := c.sets.ByIndex(cache.NamespaceIndex, p.Namespace)
-	if err != nil {
-		return
-	}
-	for _, obj := range found {
-		if set, ok := obj.(*appsv1.DaemonSet); ok {
-			s, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
-			if err == nil && !s.Empty() && s.Matches(labels.Set(p.Labels)) {
-				c.queue.Add(workload.Key(set))
-			}
-		}
+	for _, o := range workload.Adopters(c.sets, p, func(o *appsv1.DaemonSet) *metav1.LabelSelector { return o.Spec.Selector }) {
+		c.queue.Add(workload.Key(o))
 	}
 }
 
@@ -264,9 +248,7 @@ func excess(set *appsv1.DaemonSet, all []*appsv1.ControllerRevision, pods []*cor
 }
 
 func (c *Controller) carryOut(ctx context.Context, set *appsv1.DaemonSet, p Plan) error {
-	for _, e := range p.Events {
-		c.recorder.Event(set, e.Type, e.Reason, e.Message)
-	}
+	workload.Record(c.recorder, set, p.Events)
 	c.remember(set.UID, p.Failures)
 	failure := c.hands.Delete(ctx, set, p.Delete)
 	if failure == nil {

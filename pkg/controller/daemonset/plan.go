@@ -58,15 +58,12 @@ type Input struct {
 	Now      time.Time
 }
 
-// Event is one to be recorded about the set.
-type Event struct{ Type, Reason, Message string }
-
 // Plan is what to do next.
 type Plan struct {
 	Create   []*corev1.Pod
 	Delete   []*corev1.Pod
 	Status   appsv1.DaemonSetStatus
-	Events   []Event
+	Events   []workload.Event
 	Failures Failures
 	// After is when to decide again although nothing changed; 0: never.
 	After time.Duration
@@ -210,10 +207,10 @@ func (p *plan) bury(node string, pods []*corev1.Pod) []*corev1.Pod {
 				continue
 			}
 			p.Plan.Failures[node] = p.next(f)
-			p.Events = append(p.Events, Event{corev1.EventTypeWarning, "FailedDaemonPod", "Found failed " + where + ", will try to kill it"})
+			p.Events = append(p.Events, workload.Event{Type: corev1.EventTypeWarning, Reason: "FailedDaemonPod", Message: "Found failed " + where + ", will try to kill it"})
 			p.remove(pod)
 		case corev1.PodSucceeded:
-			p.Events = append(p.Events, Event{corev1.EventTypeNormal, "SucceededDaemonPod", "Found succeeded " + where + ", will try to delete it"})
+			p.Events = append(p.Events, workload.Event{Type: corev1.EventTypeNormal, Reason: "SucceededDaemonPod", Message: "Found succeeded " + where + ", will try to delete it"})
 			p.remove(pod)
 		default:
 			live = append(live, pod)

@@ -13,7 +13,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
@@ -75,44 +74,29 @@ func New(o Options) (*Controller, error) {
 			return nil, fmt.Errorf("deployment: %w", err)
 		}
 	}
-	for _, w := range []struct {
-		informer cache.SharedIndexInformer
-		handler  cache.ResourceEventHandler
-	}{
-		{deployments, workload.Owners(c.queue.Add)},
-		{sets, workload.Handler[*appsv1.ReplicaSet]{Kind: controllerKind().GroupKind(), Wake: c.queue.Add, Orphan: c.orphan}.Funcs()},
-		{sets, cache.ResourceEventHandlerFuncs{DeleteFunc: func(obj any) {
+	var err error
+	if c.synced, err = workload.Watch(
+		workload.Watched{Informer: deployments, Handler: workload.Owners(c.queue.Add)},
+		workload.Watched{Informer: sets, Handler: workload.Handler[*appsv1.ReplicaSet]{Kind: controllerKind().GroupKind(), Wake: c.queue.Add, Orphan: c.orphan}.Funcs()},
+		workload.Watched{Informer: sets, Handler: cache.ResourceEventHandlerFuncs{DeleteFunc: func(obj any) {
 			if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil {
 				c.writtenSets.Forget(key)
 			}
 		}}},
-		{pods, cache.ResourceEventHandlerFuncs{
+		workload.Watched{Informer: pods, Handler: cache.ResourceEventHandlerFuncs{
 			UpdateFunc: func(was, now any) { c.podEnds(was, now) },
 			DeleteFunc: func(obj any) { c.podEnds(obj, nil) },
 		}},
-	} {
-		reg, err := w.informer.AddEventHandler(w.handler)
-		if err != nil {
-			return nil, fmt.Errorf("deployment: watch: %w", err)
-		}
-		c.synced = append(c.synced, reg.HasSyncedChecker())
+	); err != nil {
+		return nil, fmt.Errorf("deployment: %w", err)
 	}
 	return c, nil
 }
 
 // orphan wakes those that may adopt the set.
 func (c *Controller) orphan(rs *appsv1.ReplicaSet) {
-	found, err := c.deployments.ByIndex(cache.NamespaceIndex, rs.Namespace)
-	if err != nil {
-		return
-	}
-	for _, obj := range found {
-		if d, ok := obj.(*appsv1.Deployment); ok {
-			s, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
-			if err == nil && !s.Empty() && s.Matches(labels.Set(rs.Labels)) {
-				c.queue.Add(workload.Key(d))
-			}
-		}
+	for _, o := range workload.Adopters(c.deployments, rs, func(o *appsv1.Deployment) *metav1.LabelSelector { return o.Spec.Selector }) {
+		c.queue.Add(workload.Key(o))
 	}
 }
 

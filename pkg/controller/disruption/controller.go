@@ -61,29 +61,25 @@ func New(o Options) (*Controller, error) {
 		client: o.Client, recorder: o.Recorder, budgets: budgets.GetIndexer(), pods: pods.GetIndexer(),
 		owners: map[string]cache.Indexer{}, ready: make(chan struct{}), queue: work.New[string](o.Log),
 	}
-	watch := func(i cache.SharedIndexInformer, h cache.ResourceEventHandler) error {
-		reg, err := i.AddEventHandler(h)
-		if err != nil {
-			return fmt.Errorf("disruption: watch: %w", err)
-		}
-		c.synced = append(c.synced, reg.HasSyncedChecker())
-		return nil
-	}
-	errs := []error{
-		watch(budgets, workload.Owners(c.queue.Add)),
-		watch(pods, cache.ResourceEventHandlerFuncs{
+	watched := []workload.Watched{
+		{Informer: budgets, Handler: workload.Owners(c.queue.Add)},
+		{Informer: pods, Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc: c.podChanged, DeleteFunc: c.podChanged,
 			UpdateFunc: func(was, now any) { c.podChanged(was); c.podChanged(now) },
-		}),
+		}},
 	}
 	for kind, i := range map[string]cache.SharedIndexInformer{
 		"Deployment": apps.Deployments().Informer(), "ReplicaSet": apps.ReplicaSets().Informer(),
 		"StatefulSet": apps.StatefulSets().Informer(), "ReplicationController": core.ReplicationControllers().Informer(),
 	} {
 		c.owners[kind] = i.GetIndexer()
-		errs = append(errs, watch(i, cache.ResourceEventHandlerFuncs{UpdateFunc: c.ownerChanged}))
+		watched = append(watched, workload.Watched{Informer: i, Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: c.ownerChanged}})
 	}
-	return c, errors.Join(errs...)
+	var err error
+	if c.synced, err = workload.Watch(watched...); err != nil {
+		return nil, fmt.Errorf("disruption: %w", err)
+	}
+	return c, nil
 }
 
 // podChanged wakes the budgets that select a pod.

@@ -67,9 +67,7 @@ func (c *Controller) write(ctx context.Context, j *batchv1.Job, d *Decision) err
 		}
 		c.written.Note(written)
 	}
-	for _, e := range d.Events {
-		c.recorder.Event(j, e.Type, e.Reason, e.Message)
-	}
+	workload.Record(c.recorder, j, d.Events)
 	return nil
 }
 

@@ -10,7 +10,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -72,20 +71,14 @@ func New(o Options) (*Controller, error) {
 	if err := workload.IndexByOwner(pods); err != nil {
 		return nil, fmt.Errorf("job: %w", err)
 	}
-	for _, w := range []struct {
-		informer cache.SharedIndexInformer
-		handler  cache.ResourceEventHandler
-	}{
-		{jobs, workload.Owners(c.queue.Add)},
-		{jobs, cache.ResourceEventHandlerFuncs{DeleteFunc: c.jobGone}},
-		{pods, workload.Handler[*corev1.Pod]{Kind: kind().GroupKind(), Pending: c.hands.Pending, Wake: c.wake, Orphan: c.orphan}.Funcs()},
-		{pods, cache.ResourceEventHandlerFuncs{AddFunc: c.podSeen, UpdateFunc: func(_, now any) { c.podSeen(now) }}},
-	} {
-		reg, err := w.informer.AddEventHandler(w.handler)
-		if err != nil {
-			return nil, fmt.Errorf("job: watch: %w", err)
-		}
-		c.synced = append(c.synced, reg.HasSyncedChecker())
+	var err error
+	if c.synced, err = workload.Watch(
+		workload.Watched{Informer: jobs, Handler: workload.Owners(c.queue.Add)},
+		workload.Watched{Informer: jobs, Handler: cache.ResourceEventHandlerFuncs{DeleteFunc: c.jobGone}},
+		workload.Watched{Informer: pods, Handler: workload.Handler[*corev1.Pod]{Kind: kind().GroupKind(), Pending: c.hands.Pending, Wake: c.wake, Orphan: c.orphan}.Funcs()},
+		workload.Watched{Informer: pods, Handler: cache.ResourceEventHandlerFuncs{AddFunc: c.podSeen, UpdateFunc: func(_, now any) { c.podSeen(now) }}},
+	); err != nil {
+		return nil, fmt.Errorf("job: %w", err)
 	}
 	return c, nil
 }
@@ -102,20 +95,12 @@ func (c *Controller) orphan(p *corev1.Pod) {
 
 // adopters are the Jobs whose selector finds the pod.
 func (c *Controller) adopters(p *corev1.Pod) []*batchv1.Job {
-	found, err := c.jobs.ByIndex(cache.NamespaceIndex, p.Namespace)
-	if err != nil {
-		return nil
-	}
-	var out []*batchv1.Job
-	for _, obj := range found {
-		if j, ok := obj.(*batchv1.Job); ok && ours(j) && !Finished(j) && j.DeletionTimestamp == nil {
-			s, err := metav1.LabelSelectorAsSelector(j.Spec.Selector)
-			if err == nil && !s.Empty() && s.Matches(labels.Set(p.Labels)) {
-				out = append(out, j)
-			}
+	return workload.Adopters(c.jobs, p, func(j *batchv1.Job) *metav1.LabelSelector {
+		if !ours(j) || Finished(j) || j.DeletionTimestamp != nil {
+			return nil
 		}
-	}
-	return out
+		return j.Spec.Selector
+	})
 }
 
 // ours says whether this controller is to run the Job.

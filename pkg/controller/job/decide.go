@@ -7,13 +7,12 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // most bounds how many pods one decision makes, deletes or counts.
 const most = 500
-
-// Event is one to be recorded about the Job.
-type Event struct{ Type, Reason, Message string }
 
 // Creation is one pod to make.
 type Creation struct {
@@ -36,7 +35,7 @@ type Decision struct {
 	Create  []Creation
 	Status  batchv1.JobStatus
 	Release []*corev1.Pod
-	Events  []Event
+	Events  []workload.Event
 	Backoff Backoff
 	// Wake is when to decide again although nothing changed; zero: never.
 	Wake time.Time
@@ -136,7 +135,7 @@ func (d *decision) restartsExceeded() bool {
 	}
 	restarts := int32(0)
 	for _, p := range d.Pods {
-		if ended(p) {
+		if workload.Terminated(p) {
 			continue
 		}
 		for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
@@ -157,7 +156,7 @@ func (d *decision) stopAll() {
 func (d *decision) leave(pods []*corev1.Pod) {
 	for _, p := range pods {
 		d.terminating++
-		if isReady(p) {
+		if workload.Ready(p) {
 			d.ready--
 		}
 	}
@@ -192,5 +191,5 @@ func (d *decision) wake(at time.Time) {
 }
 
 func (d *decision) event(typ, reason, message string) {
-	d.Events = append(d.Events, Event{typ, reason, message})
+	d.Events = append(d.Events, workload.Event{Type: typ, Reason: reason, Message: message})
 }

@@ -7,6 +7,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // manage makes or deletes pods so that as many run as should. It waits until
@@ -85,7 +87,7 @@ func leastLoss(a, b *corev1.Pod) int {
 			return 0
 		case p.Status.Phase == corev1.PodPending:
 			return 1
-		case !isReady(p):
+		case !workload.Ready(p):
 			return 2
 		default:
 			return 3

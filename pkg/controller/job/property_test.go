@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // world is an API server with one Job, and a loop that may be cut off between
@@ -100,7 +102,7 @@ func (w *world) podEvent() {
 		return
 	}
 	p := w.pods[w.r.IntN(len(w.pods))]
-	if ended(p) {
+	if workload.Terminated(p) {
 		return
 	}
 	switch w.r.IntN(6) {
@@ -127,7 +129,7 @@ func (w *world) end(p *corev1.Pod, phase corev1.PodPhase) {
 // collect removes pods that are deleted, have ended and are held by nothing.
 func (w *world) collect() {
 	w.pods = slices.DeleteFunc(w.pods, func(p *corev1.Pod) bool {
-		return p.DeletionTimestamp != nil && len(p.Finalizers) == 0 && (ended(p) || w.r.IntN(2) == 0)
+		return p.DeletionTimestamp != nil && len(p.Finalizers) == 0 && (workload.Terminated(p) || w.r.IntN(2) == 0)
 	})
 }
 
@@ -189,7 +191,7 @@ func (w *world) check(seed uint64) {
 	t, s, spec := w.t, w.job.Status, w.job.Spec
 	active, indexes := 0, map[int]int{}
 	for _, p := range w.pods {
-		if !ended(p) && p.DeletionTimestamp == nil {
+		if !workload.Terminated(p) && p.DeletionTimestamp == nil {
 			active++
 			if i, ok := Index(p); ok {
 				indexes[i]++
@@ -258,7 +260,7 @@ func (w *world) quiet(seed uint64) {
 // move lets time or a pod go on where the Job waits for that.
 func (w *world) move(d Decision) bool {
 	for _, p := range w.pods {
-		if !ended(p) {
+		if !workload.Terminated(p) {
 			w.end(p, corev1.PodSucceeded)
 			return true
 		}

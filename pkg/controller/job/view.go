@@ -8,6 +8,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // Observed is one look at a Job that has defaults.
@@ -48,12 +50,12 @@ func look(o *Observed) *view {
 	v := &view{Observed: o}
 	for _, p := range o.Pods {
 		switch {
-		case ended(p):
+		case workload.Terminated(p):
 		case p.DeletionTimestamp != nil:
 			v.terminating++
 		default:
 			v.active = append(v.active, p)
-			if isReady(p) {
+			if workload.Ready(p) {
 				v.ready++
 			}
 		}
@@ -107,7 +109,7 @@ func (v *view) lookAtIndexes() {
 		if !ok {
 			continue
 		}
-		if v.replacesFailedOnly() && p.DeletionTimestamp != nil && !ended(p) {
+		if v.replacesFailedOnly() && p.DeletionTimestamp != nil && !workload.Terminated(p) {
 			v.busy.add(i)
 		}
 		if !v.tracked(p) {
@@ -198,16 +200,6 @@ func (o *Observed) replacesFailedOnly() bool {
 }
 
 func (o *Observed) suspended() bool { return o.Job.Spec.Suspend != nil && *o.Job.Spec.Suspend }
-
-func ended(p *corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-}
-
-func isReady(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
 
 // allFailures is how often the index of the pod has failed before it.
 func allFailures(p *corev1.Pod) int {

@@ -86,35 +86,28 @@ func start(o Options, s source) (*Controller, error) {
 			return nil, fmt.Errorf("replicaset: %w", err)
 		}
 	}
-	setsReg, err := sets.AddEventHandler(workload.Owners(c.queue.Add))
-	if err != nil {
-		return nil, fmt.Errorf("replicaset: watch %s: %w", s.kind().Kind, err)
+	var err error
+	if c.synced, err = workload.Watch(
+		workload.Watched{Informer: sets, Handler: workload.Owners(c.queue.Add)},
+		workload.Watched{Informer: pods, Handler: workload.Handler[*corev1.Pod]{
+			Kind: s.kind().GroupKind(), Pending: c.hands.Pending, Wake: c.queue.Add, Orphan: c.orphan,
+		}.Funcs()},
+	); err != nil {
+		return nil, fmt.Errorf("replicaset: %s: %w", s.kind().Kind, err)
 	}
-	podsReg, err := pods.AddEventHandler(workload.Handler[*corev1.Pod]{
-		Kind: s.kind().GroupKind(), Pending: c.hands.Pending, Wake: c.queue.Add, Orphan: c.orphan,
-	}.Funcs())
-	if err != nil {
-		return nil, fmt.Errorf("replicaset: watch pods: %w", err)
-	}
-	c.synced = []cache.DoneChecker{setsReg.HasSyncedChecker(), podsReg.HasSyncedChecker()}
 	return c, nil
 }
 
 // orphan wakes those that may adopt the pod.
 func (c *Controller) orphan(p *corev1.Pod) {
-	found, err := c.sets.ByIndex(cache.NamespaceIndex, p.Namespace)
-	if err != nil {
-		return
-	}
-	for _, obj := range found {
-		rs, _, ok := c.source.convert(obj)
+	for _, o := range workload.Adopters(c.sets, p, func(o metav1.Object) *metav1.LabelSelector {
+		rs, _, ok := c.source.convert(o)
 		if !ok {
-			continue
+			return nil
 		}
-		s, err := metav1.LabelSelectorAsSelector(rs.Spec.Selector)
-		if err == nil && !s.Empty() && s.Matches(labels.Set(p.Labels)) {
-			c.queue.Add(workload.Key(rs))
-		}
+		return rs.Spec.Selector
+	}) {
+		c.queue.Add(workload.Key(o))
 	}
 }
 

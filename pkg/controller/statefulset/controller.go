@@ -14,7 +14,6 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -68,19 +67,13 @@ func New(o Options) (*Controller, error) {
 		}
 	}
 	kind := controllerKind().GroupKind()
-	for _, w := range []struct {
-		informer cache.SharedIndexInformer
-		handler  cache.ResourceEventHandler
-	}{
-		{sets, workload.Owners(c.queue.Add)},
-		{revisions, workload.Handler[*appsv1.ControllerRevision]{Kind: kind, Wake: c.queue.Add}.Funcs()},
-		{pods, workload.Handler[*corev1.Pod]{Kind: kind, Pending: c.hands.Pending, Wake: c.queue.Add, Orphan: c.orphan}.Funcs()},
-	} {
-		reg, err := w.informer.AddEventHandler(w.handler)
-		if err != nil {
-			return nil, fmt.Errorf("statefulset: watch: %w", err)
-		}
-		c.synced = append(c.synced, reg.HasSyncedChecker())
+	var err error
+	if c.synced, err = workload.Watch(
+		workload.Watched{Informer: sets, Handler: workload.Owners(c.queue.Add)},
+		workload.Watched{Informer: revisions, Handler: workload.Handler[*appsv1.ControllerRevision]{Kind: kind, Wake: c.queue.Add}.Funcs()},
+		workload.Watched{Informer: pods, Handler: workload.Handler[*corev1.Pod]{Kind: kind, Pending: c.hands.Pending, Wake: c.queue.Add, Orphan: c.orphan}.Funcs()},
+	); err != nil {
+		return nil, fmt.Errorf("statefulset: %w", err)
 	}
 	return c, nil
 }
@@ -95,17 +88,8 @@ func message(verb string, set workload.Owner, pod *corev1.Pod, err error) string
 
 // orphan wakes the set that may adopt the pod.
 func (c *Controller) orphan(p *corev1.Pod) {
-	found, err := c.sets.ByIndex(cache.NamespaceIndex, p.Namespace)
-	if err != nil {
-		return
-	}
-	for _, obj := range found {
-		set, ok := obj.(*appsv1.StatefulSet)
-		if !ok || Ordinal(set.Name, p.Name) < 0 {
-			continue
-		}
-		s, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
-		if err == nil && !s.Empty() && s.Matches(labels.Set(p.Labels)) {
+	for _, set := range workload.Adopters(c.sets, p, func(o *appsv1.StatefulSet) *metav1.LabelSelector { return o.Spec.Selector }) {
+		if Ordinal(set.Name, p.Name) >= 0 {
 			c.queue.Add(workload.Key(set))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
@@ -160,6 +161,46 @@ func Owners(wake func(key string)) cache.ResourceEventHandlerFuncs {
 			}
 		},
 	}
+}
+
+// Watched is an informer and who is told of what it sees.
+type Watched struct {
+	Informer cache.SharedIndexInformer
+	Handler  cache.ResourceEventHandler
+}
+
+// Watch adds the handlers, and returns what Synced waits for.
+func Watch(all ...Watched) ([]cache.DoneChecker, error) {
+	synced := make([]cache.DoneChecker, 0, len(all))
+	for _, w := range all {
+		reg, err := w.Informer.AddEventHandler(w.Handler)
+		if err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
+		}
+		synced = append(synced, reg.HasSyncedChecker())
+	}
+	return synced, nil
+}
+
+// Adopters returns those in the namespace of o whose selector finds it. A
+// selector that is nil or selects everything finds nothing here.
+func Adopters[T metav1.Object](index cache.Indexer, o metav1.Object, selector func(T) *metav1.LabelSelector) []T {
+	found, err := index.ByIndex(cache.NamespaceIndex, o.GetNamespace())
+	if err != nil {
+		return nil
+	}
+	var out []T
+	for _, obj := range found {
+		owner, ok := obj.(T)
+		if !ok {
+			continue
+		}
+		s, err := metav1.LabelSelectorAsSelector(selector(owner))
+		if err == nil && !s.Empty() && s.Matches(labels.Set(o.GetLabels())) {
+			out = append(out, owner)
+		}
+	}
+	return out
 }
 
 // Synced waits until all informers have told what there is; false means that

@@ -78,16 +78,7 @@ func row(c *batchv1.CronJob) []any {
 }
 
 // AddToScheme registers defaults and selectable fields.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&batchv1.CronJob{}, func(o any) { SetDefaults(o.(*batchv1.CronJob)) })
-	s.AddTypeDefaultingFunc(&batchv1.CronJobList{}, func(o any) {
-		list := o.(*batchv1.CronJobList)
-		for i := range list.Items {
-			SetDefaults(&list.Items[i])
-		}
-	})
-	return Kind().AddToScheme(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults fills in what the API documents as defaults.
 func SetDefaults(c *batchv1.CronJob) {

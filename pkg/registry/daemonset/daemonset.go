@@ -63,16 +63,7 @@ func Kind() kind.Kind[*appsv1.DaemonSet] {
 }
 
 // AddToScheme registers defaults and selectable fields.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&appsv1.DaemonSet{}, func(o any) { SetDefaults(o.(*appsv1.DaemonSet)) })
-	s.AddTypeDefaultingFunc(&appsv1.DaemonSetList{}, func(o any) {
-		list := o.(*appsv1.DaemonSetList)
-		for i := range list.Items {
-			SetDefaults(&list.Items[i])
-		}
-	})
-	return Kind().AddToScheme(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults fills in what the API documents as defaults.
 func SetDefaults(d *appsv1.DaemonSet) {

@@ -60,16 +60,7 @@ func row(d *appsv1.Deployment) []any {
 }
 
 // AddToScheme registers defaults and selectable fields.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&appsv1.Deployment{}, func(o any) { SetDefaults(o.(*appsv1.Deployment)) })
-	s.AddTypeDefaultingFunc(&appsv1.DeploymentList{}, func(o any) {
-		list := o.(*appsv1.DeploymentList)
-		for i := range list.Items {
-			SetDefaults(&list.Items[i])
-		}
-	})
-	return Kind().AddToScheme(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults fills in what the API documents as defaults.
 func SetDefaults(d *appsv1.Deployment) {

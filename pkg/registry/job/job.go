@@ -107,16 +107,7 @@ func took(j *batchv1.Job) string {
 }
 
 // AddToScheme registers defaults and selectable fields.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&batchv1.Job{}, func(o any) { SetDefaults(o.(*batchv1.Job)) })
-	s.AddTypeDefaultingFunc(&batchv1.JobList{}, func(o any) {
-		list := o.(*batchv1.JobList)
-		for i := range list.Items {
-			SetDefaults(&list.Items[i])
-		}
-	})
-	return Kind().AddToScheme(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults fills in what the API documents as defaults.
 func SetDefaults(j *batchv1.Job) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -108,3 +109,17 @@ func (k Kind[T]) AddFieldLabels(s *runtime.Scheme, also ...schema.GroupVersionKi
 
 // AddToScheme registers the selectable fields of a kind without defaults.
 func (k Kind[T]) AddToScheme(s *runtime.Scheme) error { return k.AddFieldLabels(s) }
+
+// AddDefaultedToScheme is AddToScheme for a kind with defaults; set fills them
+// in, of an object as of each one in a list.
+func (k Kind[T]) AddDefaultedToScheme(s *runtime.Scheme, set func(T)) error {
+	s.AddTypeDefaultingFunc(k.New(), func(o any) { set(o.(T)) })
+	s.AddTypeDefaultingFunc(k.NewList(), func(o any) {
+		// A list of the kind has items of it, so there is no error.
+		_ = meta.EachListItem(o.(runtime.Object), func(item runtime.Object) error {
+			set(item.(T))
+			return nil
+		})
+	})
+	return k.AddToScheme(s)
+}

@@ -49,16 +49,7 @@ func Kind() kind.Kind[*corev1.LimitRange] {
 }
 
 // AddToScheme registers defaults and selectable fields.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&corev1.LimitRange{}, func(o any) { SetDefaults(o.(*corev1.LimitRange)) })
-	s.AddTypeDefaultingFunc(&corev1.LimitRangeList{}, func(o any) {
-		list := o.(*corev1.LimitRangeList)
-		for i := range list.Items {
-			SetDefaults(&list.Items[i])
-		}
-	})
-	return Kind().AddToScheme(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults completes what containers get: the limit is the most they may
 // have, and the request is the limit, else the least.

@@ -67,16 +67,7 @@ func NewStorage(getter generic.RESTOptionsGetter) (map[string]rest.Storage, erro
 }
 
 // AddToScheme registers the defaults and selectable fields of nodes.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&corev1.Node{}, func(obj any) { SetDefaults(obj.(*corev1.Node)) })
-	s.AddTypeDefaultingFunc(&corev1.NodeList{}, func(obj any) {
-		l := obj.(*corev1.NodeList)
-		for i := range l.Items {
-			SetDefaults(&l.Items[i])
-		}
-	})
-	return Kind().AddFieldLabels(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults makes all of a node's capacity allocatable where the agent keeps
 // nothing back, and the first of several ranges of addresses the one.

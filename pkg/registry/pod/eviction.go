@@ -114,7 +114,7 @@ func (r *EvictionREST) allow(ctx context.Context, name string, deletion *metav1.
 		}}
 	}
 	b := budgets[0]
-	if !ready(p) && spares(b) {
+	if !conditionTrue(p, corev1.PodReady) && spares(b) {
 		if deletion.Preconditions == nil {
 			deletion.Preconditions = &metav1.Preconditions{}
 		}
@@ -136,25 +136,31 @@ func spares(b *policyv1.PodDisruptionBudget) bool {
 	return b.Status.DesiredHealthy > 0 && b.Status.CurrentHealthy >= b.Status.DesiredHealthy
 }
 
-func ready(p *corev1.Pod) bool {
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
 // unsettled asks a client to try again whose pod changed under a budget.
 func unsettled(err error, budget string) error {
 	if budget == "" || !apierrors.IsConflict(err) {
 		return err
 	}
-	again := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 10)
-	again.ErrStatus.Details.Causes = append(again.ErrStatus.Details.Causes, metav1.StatusCause{
-		Type: policyv1.DisruptionBudgetCause, Message: fmt.Sprintf("The disruption budget %s is still being processed by the server.", budget),
+	return EvictionUnsettled(budget)
+}
+
+// evictAgain is after how many seconds an eviction is worth another try, where
+// that can be told.
+const evictAgain = 10
+
+// EvictionUnsettled is the refusal while nobody knows what a budget allows.
+func EvictionUnsettled(budget string) error {
+	return EvictionRefused(evictAgain, fmt.Sprintf("The disruption budget %s is still being processed by the server.", budget))
+}
+
+// EvictionRefused is the refusal on behalf of a budget, for the given cause.
+// after is when to try again, in seconds; 0: that cannot be told.
+func EvictionRefused(after int, cause string) error {
+	err := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", after)
+	err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{
+		Type: policyv1.DisruptionBudgetCause, Message: cause,
 	})
-	return again
+	return err
 }
 
 // mark tells in the pod's conditions why it goes, before it goes.

@@ -16,15 +16,11 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 
 	"github.com/carob-project/carob/pkg/registry/kind"
+	"github.com/carob-project/carob/pkg/registry/pod"
 )
 
-const (
-	// mostDisrupted bounds the evictions that the controller has not seen yet.
-	mostDisrupted = 2000
-	// again is after how many seconds an eviction is worth another try.
-	again   = 10
-	refusal = "Cannot evict pod as it would violate the pod's disruption budget."
-)
+// mostDisrupted bounds the evictions that the controller has not seen yet.
+const mostDisrupted = 2000
 
 // Budgets are the budgets of all namespaces. The namespace is that of the
 // request.
@@ -55,24 +51,24 @@ func (b *Budgets) Of(ctx context.Context, p *corev1.Pod) ([]*policyv1.PodDisrupt
 
 // Spend takes one disruption from a budget, or tells why there is none. It
 // looks and takes in one write, so that no two evictions have the same one.
-func (b *Budgets) Spend(ctx context.Context, name, pod string, dryRun []string) error {
+func (b *Budgets) Spend(ctx context.Context, name, evicted string, dryRun []string) error {
 	_, _, err := b.status.Update(ctx, name, rest.DefaultUpdatedObjectInfo(nil, func(_ context.Context, _, old runtime.Object) (runtime.Object, error) {
 		budget, ok := old.DeepCopyObject().(*policyv1.PodDisruptionBudget)
 		if !ok {
 			return nil, fmt.Errorf("%T is no budget", old)
 		}
-		return budget, take(budget, pod, metav1.Now())
+		return budget, take(budget, evicted, metav1.Now())
 	}), rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{DryRun: dryRun})
 	return err
 }
 
 // take is pure.
-func take(b *policyv1.PodDisruptionBudget, pod string, now metav1.Time) error {
+func take(b *policyv1.PodDisruptionBudget, evicted string, now metav1.Time) error {
 	s := &b.Status
 	gr := policyv1.Resource("poddisruptionbudget")
 	switch {
 	case s.ObservedGeneration < b.Generation:
-		return Unsettled(b.Name)
+		return pod.EvictionUnsettled(b.Name)
 	case s.DisruptionsAllowed < 0:
 		return because(apierrors.NewForbidden(gr, b.Name, errors.New("pdb disruptions allowed is negative")),
 			"The disruption budget %s does not allow evicting pods currently: pdb disruptions allowed is negative", b.Name)
@@ -80,7 +76,7 @@ func take(b *policyv1.PodDisruptionBudget, pod string, now metav1.Time) error {
 		return because(apierrors.NewForbidden(gr, b.Name, errors.New("DisruptedPods map too big - too many evictions not confirmed by PDB controller")),
 			"The disruption budget %s does not allow evicting pods currently: too many pending evictions not confirmed by PDB controller", b.Name)
 	case s.DisruptionsAllowed == 0:
-		return because(apierrors.NewTooManyRequests(refusal, 0), "%s", spent(b))
+		return pod.EvictionRefused(0, spent(b))
 	}
 	s.DisruptionsAllowed--
 	if s.DisruptionsAllowed == 0 {
@@ -92,7 +88,7 @@ func take(b *policyv1.PodDisruptionBudget, pod string, now metav1.Time) error {
 	if s.DisruptedPods == nil {
 		s.DisruptedPods = map[string]metav1.Time{}
 	}
-	s.DisruptedPods[pod] = now
+	s.DisruptedPods[evicted] = now
 	return nil
 }
 
@@ -110,11 +106,6 @@ func spent(b *policyv1.PodDisruptionBudget) string {
 	default:
 		return fmt.Sprintf("The disruption budget %s does not allow evicting pods currently", b.Name)
 	}
-}
-
-// Unsettled is the error while nobody knows yet what a budget allows.
-func Unsettled(name string) error {
-	return because(apierrors.NewTooManyRequests(refusal, again), "The disruption budget %s is still being processed by the server.", name)
 }
 
 func because(err *apierrors.StatusError, format string, a ...any) error {

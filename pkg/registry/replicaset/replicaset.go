@@ -58,16 +58,7 @@ func Kind() kind.Kind[*appsv1.ReplicaSet] {
 }
 
 // AddToScheme registers defaults and selectable fields.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&appsv1.ReplicaSet{}, func(o any) { SetDefaults(o.(*appsv1.ReplicaSet)) })
-	s.AddTypeDefaultingFunc(&appsv1.ReplicaSetList{}, func(o any) {
-		list := o.(*appsv1.ReplicaSetList)
-		for i := range list.Items {
-			SetDefaults(&list.Items[i])
-		}
-	})
-	return Kind().AddToScheme(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults fills in what the API documents as defaults.
 func SetDefaults(r *appsv1.ReplicaSet) {

@@ -62,16 +62,7 @@ func Kind() kind.Kind[*corev1.ReplicationController] {
 }
 
 // AddToScheme registers defaults and selectable fields.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&corev1.ReplicationController{}, func(o any) { SetDefaults(o.(*corev1.ReplicationController)) })
-	s.AddTypeDefaultingFunc(&corev1.ReplicationControllerList{}, func(o any) {
-		list := o.(*corev1.ReplicationControllerList)
-		for i := range list.Items {
-			SetDefaults(&list.Items[i])
-		}
-	})
-	return Kind().AddToScheme(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults fills in what the API documents as defaults: selector and labels
 // are those of the template.

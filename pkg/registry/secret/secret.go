@@ -50,16 +50,7 @@ func Kind() kind.Kind[*corev1.Secret] {
 }
 
 // AddToScheme registers the defaults and selectable fields of secrets.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&corev1.Secret{}, func(obj any) { SetDefaults(obj.(*corev1.Secret)) })
-	s.AddTypeDefaultingFunc(&corev1.SecretList{}, func(obj any) {
-		l := obj.(*corev1.SecretList)
-		for i := range l.Items {
-			SetDefaults(&l.Items[i])
-		}
-	})
-	return Kind().AddFieldLabels(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults fills the type in and moves stringData, which can only be
 // written, into data.

@@ -51,16 +51,7 @@ func Kind() kind.Kind[*appsv1.StatefulSet] {
 }
 
 // AddToScheme registers defaults and selectable fields.
-func AddToScheme(s *runtime.Scheme) error {
-	s.AddTypeDefaultingFunc(&appsv1.StatefulSet{}, func(o any) { SetDefaults(o.(*appsv1.StatefulSet)) })
-	s.AddTypeDefaultingFunc(&appsv1.StatefulSetList{}, func(o any) {
-		list := o.(*appsv1.StatefulSetList)
-		for i := range list.Items {
-			SetDefaults(&list.Items[i])
-		}
-	})
-	return Kind().AddToScheme(s)
-}
+func AddToScheme(s *runtime.Scheme) error { return Kind().AddDefaultedToScheme(s, SetDefaults) }
 
 // SetDefaults fills in what the API documents as defaults.
 func SetDefaults(o *appsv1.StatefulSet) {
