@@ -69,11 +69,14 @@ type Plan struct {
 	After time.Duration
 }
 
+// fit is whether a pod should be on a node, and whether one may stay there.
+type fit struct{ run, stay bool }
+
 // plan is one in the making.
 type plan struct {
 	Input
 	Plan
-	place  place
+	fits   map[string]fit
 	byNode map[string][]*corev1.Pod
 	// desired is on how many nodes a pod should be.
 	desired int
@@ -81,10 +84,15 @@ type plan struct {
 
 // Decide is pure.
 func Decide(in Input) Plan {
-	p := &plan{Input: in, place: placeOf(in.Set), byNode: map[string][]*corev1.Pod{}}
+	p := &plan{Input: in, fits: map[string]fit{}, byNode: map[string][]*corev1.Pod{}}
 	p.Plan.Failures = maps.Clone(in.Failures)
 	if p.Plan.Failures == nil {
 		p.Plan.Failures = Failures{}
+	}
+	place := placeOf(in.Set)
+	for _, n := range in.Nodes {
+		run, stay := place.suits(n)
+		p.fits[n.Name] = fit{run, stay}
 	}
 	for _, pod := range in.Pods {
 		p.byNode[nodeOf(pod)] = append(p.byNode[nodeOf(pod)], pod)
@@ -121,9 +129,8 @@ func (p *plan) count() {
 	s := &p.Status
 	s.CollisionCount, s.Conditions, s.ObservedGeneration = p.Set.Status.CollisionCount, p.Set.Status.Conditions, p.Set.Generation
 	for _, n := range p.Nodes {
-		run, _ := p.place.suits(n)
 		pods := p.byNode[n.Name]
-		switch {
+		switch run := p.fits[n.Name].run; {
 		case !run && len(pods) > 0:
 			s.NumberMisscheduled++
 		case run:
@@ -165,13 +172,12 @@ func (p *plan) remove(pods ...*corev1.Pod) { p.Delete = append(p.Delete, pods...
 // manage keeps one pod on a node that should have one, two while a rollout
 // surges, and none elsewhere.
 func (p *plan) manage(node *corev1.Node) {
-	run, stay := p.place.suits(node)
-	pods := p.byNode[node.Name]
+	fits, pods := p.fits[node.Name], p.byNode[node.Name]
 	switch {
-	case run && len(pods) == 0:
+	case fits.run && len(pods) == 0:
 		p.create(node.Name)
 		return
-	case !stay:
+	case !fits.stay:
 		p.remove(present(pods)...)
 		return
 	}
@@ -182,7 +188,7 @@ func (p *plan) manage(node *corev1.Node) {
 		if len(live) > 1 {
 			p.remove(live[1:]...)
 		}
-	case len(live) == 0 && run:
+	case len(live) == 0 && fits.run:
 		p.create(node.Name)
 	case len(live) > 1:
 		p.thin(live)
@@ -250,13 +256,9 @@ func (p *plan) thin(live []*corev1.Pod) {
 
 // nodeless removes pods that wait for a node which is no more.
 func (p *plan) nodeless() {
-	known := map[string]bool{}
-	for _, n := range p.Nodes {
-		known[n.Name] = true
-	}
 	for _, node := range slices.Sorted(maps.Keys(p.byNode)) {
 		for _, pod := range present(p.byNode[node]) {
-			if !known[node] && pod.Spec.NodeName == "" {
+			if _, known := p.fits[node]; !known && pod.Spec.NodeName == "" {
 				p.remove(pod)
 			}
 		}

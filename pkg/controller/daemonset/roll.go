@@ -15,9 +15,9 @@ type pair struct{ fresh, old *corev1.Pod }
 // thinned out first.
 func (p *plan) pairs() (pairs map[string]pair, crowded int) {
 	pairs = map[string]pair{}
-	for _, n := range p.Nodes {
-		if run, _ := p.place.suits(n); run {
-			pairs[n.Name] = pair{}
+	for node, fits := range p.fits {
+		if fits.run {
+			pairs[node] = pair{}
 		}
 	}
 	for node, pods := range p.byNode {
@@ -79,10 +79,6 @@ func (p *plan) rollInPlace(limit int) {
 // new one is available.
 func (p *plan) rollBySurge(limit int) {
 	pairs, surging := p.pairs()
-	suits := map[string]bool{}
-	for _, n := range p.Nodes {
-		suits[n.Name], _ = p.place.suits(n)
-	}
 	available := 0
 	var candidates []string
 	var misplaced []*corev1.Pod
@@ -102,9 +98,9 @@ func (p *plan) rollBySurge(limit int) {
 			p.remove(x.old)
 		case x.fresh != nil:
 			surging++
-		case !suits[node] && ok:
+		case !p.fits[node].run && ok:
 			misplaced = append(misplaced, x.old)
-		case !suits[node]:
+		case !p.fits[node].run:
 			p.remove(x.old)
 		case ok:
 			candidates = append(candidates, node)
