@@ -61,6 +61,7 @@ var checks = map[string]func(*testing.T, applied){
 	"statefulset.yaml":       statefulSet,
 	"daemonset.yaml":         daemonSet,
 	"limit-range.yaml":       limitRange,
+	"resource-quota.yaml":    resourceQuota,
 	"disruption-budget.yaml": disruptionBudget,
 	"job.yaml":               indexedJob,
 	"job-policy.yaml":        pickyJob,

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carob-project/carob/e2e/harness"
 )
 
 // podPIDs is how many processes and threads the test lets a pod have.
@@ -107,4 +109,39 @@ spec: {terminationGracePeriodSeconds: 0, containers: [{name: a, image: 'busybox:
 	if err == nil || !strings.Contains(out, "maximum memory usage per Container is 128Mi, but limit is 1Gi") {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+func resourceQuota(t *testing.T, a applied) {
+	a.K(t, "-n", "shared", "wait", "--for=condition=ready", "pod/within", "--timeout=30s")
+	harness.Eventually(t, 20*time.Second, func() string {
+		out := a.K(t, "-n", "shared", "get", "quota", "team")
+		if !strings.Contains(out, "count/configmaps: 1/5, pods: 1/2, requests.cpu: 60m/100m") || !strings.Contains(out, "limits.memory: 64Mi/128Mi") {
+			return out
+		}
+		return ""
+	})
+	const pod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: beyond, namespace: shared}
+spec: {%scontainers: [{name: a, image: 'busybox:1.35', command: [sleep, '100000'], resources: {requests: {cpu: %s}%s}}]}
+`
+	for _, c := range []struct{ class, cpu, limits, want string }{
+		{"", "60m", ", limits: {memory: 1Mi}", "exceeded quota: team, requested: requests.cpu=60m, used: requests.cpu=60m, limited: requests.cpu=100m"},
+		{"", "10m", "", "failed quota: team: must specify limits.memory for: a"},
+		{"priorityClassName: system-node-critical, ", "1m", ", limits: {memory: 1Mi}", "exceeded quota: critical, requested: pods=1, used: pods=0, limited: pods=0"},
+	} {
+		out, err := a.KubectlInput(fmt.Sprintf(pod, c.class, c.cpu, c.limits), "apply", "-f", "-")
+		if err == nil || !strings.Contains(out, c.want) {
+			t.Errorf("%v: %s\nwant %s", err, out, c.want)
+		}
+	}
+	a.K(t, "-n", "shared", "delete", "pod", "within", "--wait")
+	harness.Eventually(t, 20*time.Second, func() string {
+		out := a.K(t, "-n", "shared", "get", "quota", "team")
+		if !strings.Contains(out, "pods: 0/2, requests.cpu: 0/100m") {
+			return out
+		}
+		return ""
+	})
 }

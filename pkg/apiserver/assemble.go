@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	apiversion "k8s.io/apimachinery/pkg/version"
 	"k8s.io/apiserver/pkg/admission"
@@ -69,7 +70,11 @@ func (s *Server) assemble(o Options, listener net.Listener) error {
 		return err
 	}
 	shared := informers.NewSharedInformerFactory(client, 0)
-	if c.AdmissionControl, err = admissionChain(client, shared, known.from.Pods); err != nil {
+	store, err := newQuotaStore(all[corev1.SchemeGroupVersion])
+	if err != nil {
+		return err
+	}
+	if c.AdmissionControl, err = admissionChain(client, shared, known.from.Pods, newQuotas(store, c.DrainedNotify())); err != nil {
 		return err
 	}
 	c.AddPostStartHookOrDie(namespacesHook, makeNamespaces(client))
@@ -144,7 +149,7 @@ func checkStore(c *genericapiserver.Config, config storagebackend.Config) error 
 	return nil
 }
 
-func admissionChain(client kubernetes.Interface, shared informers.SharedInformerFactory, pods podGetter) (admission.Interface, error) {
+func admissionChain(client kubernetes.Interface, shared informers.SharedInformerFactory, pods podGetter, charges *quotas) (admission.Interface, error) {
 	l, err := lifecycle.NewLifecycle(sets.New(immortalNamespaces()...))
 	if err != nil {
 		return nil, err
@@ -161,7 +166,9 @@ func admissionChain(client kubernetes.Interface, shared informers.SharedInformer
 	if err != nil {
 		return nil, err
 	}
-	return admission.NewChainHandler(l, accounts, newNodeTokens(pods), newPriorities(client, shared), newRuntimeClasses(client, shared), newLimits(shared), security), nil
+	// Quotas come last: what another refuses is not charged.
+	return admission.NewChainHandler(l, accounts, newNodeTokens(pods), newPriorities(client, shared), newRuntimeClasses(client, shared),
+		newLimits(shared), security, charges), nil
 }
 
 // servedVersion answers with carob's version where the library would tell its

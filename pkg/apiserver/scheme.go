@@ -42,6 +42,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
 	"github.com/carob-project/carob/pkg/registry/replicaset"
 	"github.com/carob-project/carob/pkg/registry/replicationcontroller"
+	"github.com/carob-project/carob/pkg/registry/resourcequota"
 	"github.com/carob-project/carob/pkg/registry/runtimeclass"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
@@ -82,7 +83,7 @@ func newSchemes() (*schemes, error) {
 		configmap.Kind().AddToScheme, serviceaccount.Kind().AddToScheme, lease.Kind().AddToScheme, namespace.Kind().AddToScheme,
 		runtimeclass.Kind().AddToScheme, priorityclass.AddToScheme,
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
-		metrics.AddToScheme, limitrange.AddToScheme,
+		metrics.AddToScheme, limitrange.AddToScheme, resourcequota.AddToScheme,
 		replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
 		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme, job.AddToScheme, cronjob.AddToScheme, daemonset.AddToScheme, poddisruptionbudget.Kind().AddToScheme,
 	} {

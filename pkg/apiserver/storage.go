@@ -43,6 +43,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
 	"github.com/carob-project/carob/pkg/registry/replicaset"
 	"github.com/carob-project/carob/pkg/registry/replicationcontroller"
+	"github.com/carob-project/carob/pkg/registry/resourcequota"
 	"github.com/carob-project/carob/pkg/registry/runtimeclass"
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
@@ -76,7 +77,8 @@ func newStorageOptions(s *schemes, endpoints []string) (*storageOptions, error) 
 }
 
 // GetRESTOptions implements generic.RESTOptionsGetter. Events are not cached:
-// many are written and few read.
+// many are written and few read. Neither are quotas: each creation is decided on
+// what is stored.
 func (o *storageOptions) GetRESTOptions(r schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
 	stored := o.schemes.full.PrioritizedVersionsForGroup(r.Group)
 	if len(stored) == 0 {
@@ -95,7 +97,7 @@ func (o *storageOptions) GetRESTOptions(r schema.GroupResource, _ runtime.Object
 		ResourcePrefix:          r.Resource,
 		CountMetricPollPeriod:   config.CountMetricPollPeriod,
 	}
-	if r == corev1.Resource("events") {
+	if r == corev1.Resource("events") || r == corev1.Resource("resourcequotas") {
 		options.Decorator = generic.UndecoratedStorage
 	}
 	return options, nil
@@ -115,6 +117,7 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 		func() (storageMap, error) { return node.NewStorage(getter) },
 		func() (storageMap, error) { return pods(getter, transport, budgets) },
 		func() (storageMap, error) { return replicationcontroller.NewStorage(getter) },
+		func() (storageMap, error) { return resourcequota.NewStorage(getter) },
 		func() (storageMap, error) { return single(configmap.Kind(), getter) },
 		func() (storageMap, error) { return single(secret.Kind(), getter) },
 		func() (storageMap, error) { return single(serviceaccount.Kind(), getter) },

@@ -105,6 +105,7 @@ func TestWorkloads(t *testing.T) {
 		"DaemonSet":             daemonSet,
 		"LimitRange":            limitRange,
 		"DisruptionBudget":      disruptionBudget,
+		"ResourceQuota":         resourceQuota,
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := strings.ToLower(name)

@@ -24,6 +24,7 @@ import (
 	"github.com/carob-project/carob/pkg/controller/namespace"
 	"github.com/carob-project/carob/pkg/controller/nodetaint"
 	"github.com/carob-project/carob/pkg/controller/podgc"
+	"github.com/carob-project/carob/pkg/controller/resourcequota"
 	"github.com/carob-project/carob/pkg/controller/resources"
 	"github.com/carob-project/carob/pkg/controller/serviceaccount"
 )
@@ -121,7 +122,15 @@ func (m *Manager) build(o Options) error {
 	if err != nil {
 		return err
 	}
-	m.loops = map[string]controller{"nodetaint": taints, "garbage": gc, "namespace": ns, "serviceaccount": sa, "podgc": pods, "monitors": m.monitors}
+	quotas, err := resourcequota.New(resourcequota.Options{
+		Client: o.Client, Metadata: o.Metadata, Informers: o.Informers, Monitors: m.monitors, Log: o.Log.Named("resourcequota"),
+	})
+	if err != nil {
+		return err
+	}
+	m.loops = map[string]controller{
+		"resourcequota": quotas, "nodetaint": taints, "garbage": gc, "namespace": ns, "serviceaccount": sa, "podgc": pods, "monitors": m.monitors,
+	}
 	return m.buildWorkloads(o)
 }
 

@@ -124,6 +124,20 @@ func (m *Monitors) Set() Set {
 	return m.set
 }
 
+// Count returns how many objects of a kind there are in a namespace; false means
+// that the kind is not watched.
+func (m *Monitors) Count(r schema.GroupResource, namespace string) (int, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for gvr, mon := range m.running {
+		if gvr.GroupResource() == r {
+			keys, err := mon.informer.GetIndexer().IndexKeys(cache.NamespaceIndex, namespace)
+			return len(keys), err == nil
+		}
+	}
+	return 0, false
+}
+
 // Ready is closed when all objects that existed at the start are known.
 func (m *Monitors) Ready() <-chan struct{} { return m.ready }
 
@@ -257,7 +271,8 @@ func (m *Monitors) markSettled() {
 }
 
 func (m *Monitors) start(ctx context.Context, r Resource) (*monitor, error) {
-	informer := metadatainformer.NewFilteredMetadataInformer(m.metadata, r.GVR, metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
+	informer := metadatainformer.NewFilteredMetadataInformer(m.metadata, r.GVR, metav1.NamespaceAll, 0,
+		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}, nil).Informer()
 	if err := informer.SetTransform(slim); err != nil {
 		return nil, err
 	}

@@ -67,6 +67,8 @@ type Rules[T Object] struct {
 	Validate       func(ctx context.Context, obj T) field.ErrorList
 	ValidateUpdate func(ctx context.Context, obj, old T) field.ErrorList
 	Warnings       func(obj T) []string
+	// WarnOnce leaves Warnings to creations.
+	WarnOnce bool
 	// Reset names the top-level fields, such as status, that nobody can own
 	// by applying to this endpoint. A path has its parts joined by dots.
 	Reset []string

@@ -118,6 +118,9 @@ func (s strategy[T]) WarningsOnCreate(_ context.Context, obj runtime.Object) []s
 }
 
 func (s strategy[T]) WarningsOnUpdate(ctx context.Context, obj, _ runtime.Object) []string {
+	if s.rules.WarnOnce {
+		return nil
+	}
 	return s.WarningsOnCreate(ctx, obj)
 }
 
