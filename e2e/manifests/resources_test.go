@@ -136,12 +136,17 @@ spec: {%scontainers: [{name: a, image: 'busybox:1.35', command: [sleep, '100000'
 			t.Errorf("%v: %s\nwant %s", err, out, c.want)
 		}
 	}
-	a.K(t, "-n", "shared", "delete", "pod", "within", "--wait")
-	harness.Eventually(t, 20*time.Second, func() string {
-		out := a.K(t, "-n", "shared", "get", "quota", "team")
-		if !strings.Contains(out, "pods: 0/2, requests.cpu: 0/100m") {
-			return out
-		}
-		return ""
-	})
+	// One that ends makes room.
+	a.Apply(t, fmt.Sprintf(pod, "terminationGracePeriodSeconds: 0, ", "40m", ", limits: {memory: 64Mi}"))
+	used := func(want string) {
+		harness.Eventually(t, 20*time.Second, func() string {
+			if out := a.K(t, "-n", "shared", "get", "quota", "team"); !strings.Contains(out, want) {
+				return out
+			}
+			return ""
+		})
+	}
+	used("pods: 2/2, requests.cpu: 100m/100m")
+	a.K(t, "-n", "shared", "delete", "pod", "beyond", "--wait")
+	used("pods: 1/2, requests.cpu: 60m/100m")
 }
