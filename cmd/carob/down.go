@@ -232,7 +232,7 @@ func endSandboxes(ctx context.Context, c config.Config, network *cni.Network, lo
 	}
 	var errs []error
 	errs = append(errs, sandboxes.GC(ctx, func(types.UID) bool { return false }))
-	volumes, err := newVolumes(c, nil, nil, log)
+	volumes, err := newVolumes(c, nil, nil, nil, log)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}

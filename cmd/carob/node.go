@@ -82,7 +82,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 	var node *agent.Agent
 	// Volumes are only asked for by the agent, so it is there by then.
 	allocatable := func() corev1.ResourceList { return node.Allocatable() }
-	volumes, err := newVolumes(c, client, allocatable, log)
+	volumes, err := newVolumes(c, client, runtime, allocatable, log)
 	if err != nil {
 		return nil, err
 	}

@@ -17,11 +17,11 @@ import (
 	"github.com/carob-project/carob/pkg/volume"
 )
 
-// newVolumes returns the volumes of this machine. client and allocatable may be
-// nil where they are only removed.
-func newVolumes(c config.Config, client kubernetes.Interface, allocatable func() corev1.ResourceList, log *zap.Logger) (*volume.Manager, error) {
+// newVolumes returns the volumes of this machine. client, images and allocatable
+// may be nil where they are only removed.
+func newVolumes(c config.Config, client kubernetes.Interface, images volume.Images, allocatable func() corev1.ResourceList, log *zap.Logger) (*volume.Manager, error) {
 	return volume.New(volume.Options{
-		PodsDir: c.PodsDir(), Objects: objects{client}, Tokens: tokens{client}, Allocatable: allocatable,
+		PodsDir: c.PodsDir(), Objects: objects{client}, Tokens: tokens{client}, Images: images, Allocatable: allocatable,
 		ClusterDomain: pod.ClusterDomain, Log: log.Named("volume"),
 	})
 }

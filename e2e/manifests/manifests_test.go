@@ -42,6 +42,7 @@ var checks = map[string]func(*testing.T, applied){
 	"deadline.yaml":          deadline,
 	"names.yaml":             names,
 	"propagation.yaml":       propagation,
+	"image-volume.yaml":      imageVolume,
 	"env-file.yaml":          envFile,
 	"graceful-stop.yaml":     gracefulStop,
 	"localhost.yaml":         localhost,
@@ -299,6 +300,10 @@ func propagation(t *testing.T, a applied) {
 	if got := a.Get(t, "pod", "propagation", path); got != "Enabled" {
 		t.Errorf("recursively read-only: %s", got)
 	}
+}
+
+func imageVolume(t *testing.T, a applied) {
+	a.logs(t, "image-volume", "app", "/tools/bin/busybox\n/bin-only/busybox\n", "read-only\n")
 }
 
 func gracefulStop(t *testing.T, a applied) {

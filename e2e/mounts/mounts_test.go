@@ -14,7 +14,7 @@ import (
 func TestMounts(t *testing.T) {
 	c := harness.Started(t)
 	for name, f := range map[string]func(*testing.T, *harness.Carob){
-		"names": names, "variables from files": fileVariables, "propagation": propagation, "recursively read-only": readOnly,
+		"names": names, "variables from files": fileVariables, "propagation": propagation, "recursively read-only": readOnly, "images": images,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -38,6 +38,7 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	if args.Handler, err = w.handler(ctx, p); err != nil {
 		return err
 	}
+	w.tellVolumes(p)
 	w.tellPresent(p, s.Container, s.Image)
 	if args.ProcessesOf, err = pod.ProcessesOf(p, s.Container, o.Attempts); err != nil {
 		return err
@@ -58,7 +59,7 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 		return err
 	}
 	if args.Mounts, err = w.a.o.Volumes.Mounts(ctx, mounted, s.Container, s.Number); err != nil {
-		return fmt.Errorf("mounts: %w", err)
+		return err
 	}
 	k := LogKey{Pod: w.ref, Container: s.Container, Number: s.Number}
 	if args.Stdout, args.Stderr, err = w.a.copiers.begin(ctx, k); err != nil {

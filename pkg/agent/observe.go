@@ -108,8 +108,8 @@ func (w *worker) sandbox(flights map[pod.StepID]pod.Flight) (*pod.Sandbox, error
 	return sb, nil
 }
 
-// images looks for the images of those containers that have no live attempt;
-// the others need none.
+// images looks for the images of those containers that have no live attempt,
+// and if there are any for those of volumes; the others need none.
 func (w *worker) images(ctx context.Context, p *corev1.Pod, attempts []pod.Attempt) (map[string]pod.Image, error) {
 	out := map[string]pod.Image{}
 	if p.DeletionTimestamp != nil || terminal(p.Status.Phase) {
@@ -119,11 +119,20 @@ func (w *worker) images(ctx context.Context, p *corev1.Pod, attempts []pod.Attem
 	for _, at := range attempts {
 		live[at.Container] = live[at.Container] || at.State != pod.AttemptExited
 	}
+	var refs []string
 	for c := range pod.AllContainers(p) {
-		if _, seen := out[c.Image]; seen || live[c.Name] {
+		if !live[c.Name] {
+			refs = append(refs, c.Image)
+		}
+	}
+	if len(refs) > 0 {
+		refs = append(refs, pod.VolumeImages(p)...)
+	}
+	for _, ref := range refs {
+		if _, seen := out[ref]; seen {
 			continue
 		}
-		img, found, err := w.a.o.Images.Present(ctx, c.Image)
+		img, found, err := w.a.o.Images.Present(ctx, ref)
 		switch {
 		case errors.Is(err, pod.ErrImageName):
 			// The pull will say so.
@@ -135,7 +144,7 @@ func (w *worker) images(ctx context.Context, p *corev1.Pod, attempts []pod.Attem
 				return nil, err
 			}
 			if open {
-				out[c.Image] = img
+				out[ref] = img
 			}
 		}
 	}

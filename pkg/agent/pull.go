@@ -22,11 +22,7 @@ const progressEvery = 15 * time.Second
 // pull pulls the image of a step, and tells how it goes.
 func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 	users := usersOf(p, s)
-	w.mu.Lock()
-	for _, name := range users {
-		w.fetched[name] = s.Image
-	}
-	w.mu.Unlock()
+	w.fetches(users, s)
 	// A name that is none is asked for nowhere.
 	if _, _, err := w.a.o.Images.Present(ctx, s.Image); errors.Is(err, pod.ErrImageName) {
 		return err
@@ -132,17 +128,5 @@ func (w *worker) note(id pod.StepID, text string) {
 	defer w.mu.Unlock()
 	if f := w.flights[id]; f != nil {
 		f.note = text
-	}
-}
-
-// tellPresent records, for a container whose image did not have to be pulled,
-// that it is there.
-func (w *worker) tellPresent(p *corev1.Pod, container, image string) {
-	w.mu.Lock()
-	pulled := w.fetched[container] == image
-	delete(w.fetched, container)
-	w.mu.Unlock()
-	if !pulled {
-		w.normal(p, container, reasonPulled, "Container image %q already present on machine and can be accessed by the pod", image)
 	}
 }

@@ -223,6 +223,8 @@ func (w *worker) announceFailure(p *corev1.Pod, s pod.Step, o pod.Observed, err 
 			} else {
 				w.warning(p, name, reasonFailed, "Failed to pull image %q: %v", s.Image, err)
 			}
+		}
+		for _, name := range waitingFor(p, s) {
 			w.warning(p, name, reasonFailed, "Error: %s", reasonOf(s.Kind, err))
 		}
 	case pod.StepCreateContainer, pod.StepStartContainer:
@@ -240,18 +242,4 @@ func (w *worker) announceFailure(p *corev1.Pod, s pod.Step, o pod.Observed, err 
 	default:
 		w.warning(p, containerOf(s, o), reasonOf(s.Kind, err), "error: %v", err)
 	}
-}
-
-// usersOf names the containers that wait for the image of a pull step.
-func usersOf(p *corev1.Pod, s pod.Step) []string {
-	if s.Container != "" {
-		return []string{s.Container}
-	}
-	var out []string
-	for c := range pod.AllContainers(p) {
-		if c.Image == s.Image {
-			out = append(out, c.Name)
-		}
-	}
-	return out
 }

@@ -16,8 +16,8 @@ import (
 
 // CleanUp removes what a crash left half made in containerd: attempts that
 // were never started and have no process, containers of this instance that are
-// no attempts, snapshots without a container, and leases and commands of an
-// earlier carob.
+// no attempts, snapshots without a container or a volume, and leases and
+// commands of an earlier carob.
 // Call it once at start, before the first Create.
 func (r *Runtime) CleanUp(ctx context.Context) error {
 	ctx = r.scoped(ctx)
@@ -68,6 +68,8 @@ func (r *Runtime) removeAny(ctx context.Context, id string) error {
 	return r.destroy(ctx, bare(id, e.attempt.Pod.UID))
 }
 
+// cleanSnapshots removes those of no known container; without known ones also
+// those of volumes.
 func (r *Runtime) cleanSnapshots(ctx context.Context, known map[string]bool) error {
 	sn, _, err := r.snapshots(ctx)
 	if err != nil {
@@ -75,7 +77,7 @@ func (r *Runtime) cleanSnapshots(ctx context.Context, known map[string]bool) err
 	}
 	var orphans []string
 	err = sn.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
-		if !known[info.Name] && !r.ids.held(info.Name) {
+		if !known[info.Name] && !r.ids.held(info.Name) && (known == nil || !isView(info)) {
 			orphans = append(orphans, info.Name)
 		}
 		return nil

@@ -47,8 +47,8 @@ func (r *Runtime) ListImages(ctx context.Context) ([]pod.Image, error) {
 }
 
 // RemoveImage removes the image a reference names. It is refused with
-// ErrImageInUse while a container, of whichever instance, was made from it; an
-// unknown image is pod.ErrNotFound.
+// ErrImageInUse while a container, of whichever instance, was made from it or a
+// volume shows it; an unknown image is pod.ErrNotFound.
 func (r *Runtime) RemoveImage(ctx context.Context, ref string) error {
 	ctx = r.scoped(ctx)
 	named, err := normalize(ref)
@@ -67,7 +67,11 @@ func (r *Runtime) removeImage(ctx context.Context, name string) error {
 	if err != nil {
 		return native(err)
 	}
-	if len(users) > 0 || r.state.usesImage(name) {
+	viewed, err := r.viewedImages(ctx)
+	if err != nil {
+		return err
+	}
+	if len(users) > 0 || viewed[name] || r.state.usesImage(name) {
 		return fmt.Errorf("image %s: %w", name, ErrImageInUse)
 	}
 	if err := orGone(r.client.ImageService().Delete(ctx, name, images.SynchronousDelete())); err != nil {

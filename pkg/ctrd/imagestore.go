@@ -54,14 +54,17 @@ func (r *Runtime) StoredImages(ctx context.Context) ([]eviction.StoredImage, err
 	return all, nil
 }
 
-// usedImages are those that a container of whichever instance was made from,
-// under any of their names.
+// usedImages are those that a container of whichever instance was made from, or
+// that a volume shows, under any of their names.
 func (r *Runtime) usedImages(ctx context.Context, stored []images.Image) (map[digest.Digest]bool, error) {
 	containers, err := r.containers().List(ctx)
 	if err != nil {
 		return nil, native(err)
 	}
-	names := map[string]bool{}
+	names, err := r.viewedImages(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range containers {
 		names[c.Image] = true
 	}

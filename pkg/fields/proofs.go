@@ -88,6 +88,7 @@ var proofs = []Proof{
 	{"spec.volumes[].configMap.optional", testConfig},
 	{"spec.volumes[].downwardAPI.defaultMode", testVolumes},
 	{"spec.volumes[].downwardAPI.items[].resourceFieldRef", testConfig},
+	{"spec.volumes[].image", testMounts},
 	{"spec.volumes[].projected.defaultMode", testFields},
 	{"spec.volumes[].projected.sources[].serviceAccountToken", testIdentity},
 	{"spec.volumes[].secret.defaultMode", testVolumes},

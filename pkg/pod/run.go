@@ -105,8 +105,7 @@ func (pl *planner) bringUp(u *unit) {
 			fmt.Sprintf("Back-off restarting failed container %s in pod %s", u.c.Name, pl.nameAndUID()))
 		return
 	}
-	if !pl.imageReady(u) {
-		pl.fetch(u)
+	if !pl.images(u) {
 		return
 	}
 	if needsPodIP(u.c) && (!pl.whole || !pl.o.Sandbox.Attached) {

@@ -60,6 +60,8 @@ type Step struct {
 	Kind      StepKind
 	Container string
 	Image     string
+	// Volume is the one that an image to pull is for; empty: a container.
+	Volume string
 	// Number and Streak are those of the attempt to create.
 	Number int
 	Streak int

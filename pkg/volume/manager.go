@@ -33,6 +33,15 @@ type Tokens interface {
 	Token(ctx context.Context, p *corev1.Pod, audience string, seconds int64) (token string, expires time.Time, err error)
 }
 
+// Images shows images as directories.
+type Images interface {
+	// MountImage mounts an image that is on the node, read-only, at a place
+	// below dir, and returns it: the same one for the same pod and content.
+	MountImage(ctx context.Context, uid types.UID, ref, dir string) (string, error)
+	// RemoveImages removes what that made beside the mounts, which are no more.
+	RemoveImages(ctx context.Context, uid types.UID) error
+}
+
 // Options are the settings of a Manager.
 type Options struct {
 	// PodsDir holds a directory a pod, named by its UID.
@@ -40,6 +49,9 @@ type Options struct {
 	Objects Objects
 	// Tokens may be nil where no volume is made.
 	Tokens Tokens
+	// Images may be nil where no volume is made; their removal is then left
+	// to others.
+	Images Images
 	// ClusterDNS are the IPs of the cluster's name servers. While there are
 	// none, the policy ClusterFirst works as Default does.
 	ClusterDNS []string
@@ -127,6 +139,9 @@ func (m *Manager) prepareVolume(ctx context.Context, p *corev1.Pod, v *corev1.Vo
 	}
 	dir := l.volume(v.Name)
 	switch {
+	case v.Image != nil:
+		// It may have to be pulled first, for every container anew.
+		return nil
 	case v.HostPath != nil:
 		return prepareHostPath(v.HostPath)
 	case v.EmptyDir != nil:

@@ -17,7 +17,7 @@ import (
 
 // Mounts implements pod.Volumes. Of mounts inside each other the outer one
 // stands first, whatever the order of volumeMounts; else that order is kept.
-func (m *Manager) Mounts(_ context.Context, p *corev1.Pod, container string, attempt int) ([]pod.Mount, error) {
+func (m *Manager) Mounts(ctx context.Context, p *corev1.Pod, container string, attempt int) ([]pod.Mount, error) {
 	l, err := m.layout(p.UID)
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (m *Manager) Mounts(_ context.Context, p *corev1.Pod, container string, att
 	var mounts []pod.Mount
 	taken := map[string]bool{}
 	for i := range c.VolumeMounts {
-		mount, err := volumeMount(p, c, i, l)
+		mount, err := m.volumeMount(ctx, p, c, i, l)
 		if err != nil {
 			return nil, err
 		}
@@ -61,39 +61,44 @@ func (m *Manager) Mounts(_ context.Context, p *corev1.Pod, container string, att
 func depth(m pod.Mount) int { return strings.Count(path.Clean("/"+m.ContainerPath), "/") }
 
 // volumeMount returns mount number i of a container and makes its subPath.
-func volumeMount(p *corev1.Pod, c *corev1.Container, i int, l layout) (pod.Mount, error) {
+func (m *Manager) volumeMount(ctx context.Context, p *corev1.Pod, c *corev1.Container, i int, l layout) (pod.Mount, error) {
 	vm := &c.VolumeMounts[i]
 	v := slices.IndexFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == vm.Name })
 	if v < 0 || !component(vm.Name) {
 		return pod.Mount{}, invalid("cannot find volume %q to mount into container %q", vm.Name, c.Name)
 	}
 	vol := &p.Spec.Volumes[v]
-	m := pod.Mount{
+	mount := pod.Mount{
 		HostPath: l.volume(vm.Name), ContainerPath: vm.MountPath, ReadOnly: vm.ReadOnly, Recursive: true,
 		RecursiveReadOnly: or(vm.RecursiveReadOnly, "") == corev1.RecursiveReadOnlyEnabled,
 	}
 	if mode := or(vm.MountPropagation, corev1.MountPropagationNone); mode != corev1.MountPropagationNone {
-		m.Propagation = mode
+		mount.Propagation = mode
 	}
 	switch {
+	case vol.Image != nil:
+		var err error
+		mount.ReadOnly = true
+		mount.HostPath, err = m.imageMount(ctx, p.UID, vol.Image.Reference, vm.SubPath, l)
+		return mount, err
 	case vol.HostPath != nil:
-		m.HostPath = vol.HostPath.Path
-		if _, err := os.Stat(m.HostPath); errors.Is(err, fs.ErrNotExist) && or(vol.HostPath.Type, "") == "" {
-			if err := makeHostDir(m.HostPath); err != nil {
+		mount.HostPath = vol.HostPath.Path
+		if _, err := os.Stat(mount.HostPath); errors.Is(err, fs.ErrNotExist) && or(vol.HostPath.Type, "") == "" {
+			if err := makeHostDir(mount.HostPath); err != nil {
 				return pod.Mount{}, fmt.Errorf("making the hostPath of volume %q: %w", vm.Name, err)
 			}
 		}
 	case vol.EmptyDir == nil:
 		// What comes from the API is not the container's to change.
-		m.ReadOnly = true
+		mount.ReadOnly = true
 	}
 	if vm.SubPath == "" {
-		return m, nil
+		return mount, nil
 	}
 	target := l.subPath(c.Name, i)
-	if err := bindSubPath(m.HostPath, vm.SubPath, target, m.Propagation != ""); err != nil {
+	if err := bindSubPath(mount.HostPath, vm.SubPath, target, mount.Propagation != ""); err != nil {
 		return pod.Mount{}, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", vm.Name, c.Name, err)
 	}
-	m.HostPath = target
-	return m, nil
+	mount.HostPath = target
+	return mount, nil
 }

@@ -38,6 +38,8 @@ func (l layout) resolvConf() string { return filepath.Join(l.dir, "resolv.conf")
 
 func (l layout) volume(name string) string { return filepath.Join(l.dir, "volumes", name) }
 
+func (l layout) images() string { return filepath.Join(l.dir, "images") }
+
 func (l layout) subPath(container string, mount int) string {
 	return filepath.Join(l.dir, "volume-subpaths", container, strconv.Itoa(mount))
 }

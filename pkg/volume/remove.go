@@ -26,6 +26,9 @@ func (m *Manager) Remove(ctx context.Context, uid types.UID) error {
 	}
 	defer m.locks.lock(uid)()
 	m.tokens.forget(uid)
+	if err := m.removeImages(ctx, uid, l.images()); err != nil {
+		return fmt.Errorf("removing the images of pod %s: %w", uid, err)
+	}
 	gone := m.removing(uid)
 	for range 2 {
 		if err := removeDir(ctx, gone); err != nil {

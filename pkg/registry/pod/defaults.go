@@ -192,6 +192,9 @@ func defaultVolume(v *corev1.Volume) {
 	if *s == (corev1.VolumeSource{}) {
 		s.EmptyDir = &corev1.EmptyDirVolumeSource{}
 	}
+	if s.Image != nil && s.Image.PullPolicy == "" {
+		s.Image.PullPolicy = pullPolicyFor(s.Image.Reference)
+	}
 	if s.HostPath != nil {
 		setPointer(&s.HostPath.Type, corev1.HostPathUnset)
 	}

@@ -41,6 +41,12 @@ func validateVolumeSource(s *corev1.VolumeSource, at *field.Path) field.ErrorLis
 	if s.HostPath != nil {
 		errs = append(errs, validateHostPath(s.HostPath, at.Child("hostPath"))...)
 	}
+	if v := s.Image; v != nil {
+		at := at.Child("image")
+		errs = append(errs, required(at.Child("reference"), v.Reference)...)
+		errs = append(errs, oneOf(at.Child("pullPolicy"), v.PullPolicy,
+			corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
+	}
 	if v := s.Secret; v != nil {
 		at := at.Child("secret")
 		errs = append(errs, required(at.Child("secretName"), v.SecretName)...)
