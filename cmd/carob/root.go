@@ -58,7 +58,8 @@ func newCommand() *cobra.Command {
 		}
 	}
 	speakOfCarob(root)
-	root.AddCommand(a.upCommand(), a.downCommand(), a.resetCommand(), a.checkCommand(), a.imageCommand(), a.versionCommand(clientFlags))
+	root.AddCommand(a.upCommand(), a.downCommand(), a.resetCommand(), a.checkCommand(), a.imageCommand(), a.versionCommand(clientFlags), a.manifestsCommand(clientFlags))
+	a.addFolderPrune(root, clientFlags)
 	a.addRolloutDiff(root, clientFlags)
 	a.findKubeconfig(root, clientFlags)
 	return root

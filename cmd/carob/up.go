@@ -135,7 +135,7 @@ type instance struct {
 
 // components are the parts of the process and what each of them needs.
 func (i *instance) components() []component.Component {
-	return []component.Component{
+	all := []component.Component{
 		{Name: "certificates", Start: i.startCertificates},
 		{Name: "etcd", Start: i.startEtcd, Stop: i.stopEtcd},
 		i.loop("api", []string{"certificates", "etcd"}, i.newAPI),
@@ -148,6 +148,10 @@ func (i *instance) components() []component.Component {
 		i.loop("controllers", []string{"api"}, i.newControllers),
 		i.loop("agent", []string{"api", "containerd", "network"}, i.newAgent),
 	}
+	if i.config.Manifests != "" {
+		all = append(all, i.loop("manifests", []string{"api"}, i.newFolder))
+	}
+	return all
 }
 
 // runner is a part that runs until its context ends.

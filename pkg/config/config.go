@@ -59,6 +59,8 @@ type Config struct {
 	// PodPIDsLimit is how many processes and threads a pod may have; none
 	// where it is not positive.
 	PodPIDsLimit int64 `json:"pod-pids-limit"`
+	// Manifests is a folder that is kept applied; empty: none.
+	Manifests string `json:"manifests"`
 	Node
 	LogLevel  string `json:"log-level"`
 	LogFormat string `json:"log-format"`
@@ -138,6 +140,7 @@ func (f *Flags) AddUpFlags(fs *pflag.FlagSet) {
 	fs.Int64Var(&f.given.MaxParallelPulls, "max-parallel-pulls", d.MaxParallelPulls, "how many images are pulled from one registry at once")
 	fs.BoolVar(&f.given.Init, "init", false, "give every container an init that reaps orphans (pods say so for themselves with the annotation carob.dev/init)")
 	fs.Int64Var(&f.given.PodPIDsLimit, "pod-pids-limit", d.PodPIDsLimit, "processes and threads that a pod may have; -1: as many as the machine")
+	fs.StringVar(&f.given.Manifests, "manifests", "", "a folder of manifests that is kept applied; what is removed from it is pruned")
 	f.given.addFlags(fs)
 	fs.StringVar(&f.given.LogLevel, "log-level", d.LogLevel, "debug, info, warn or error")
 	fs.StringVar(&f.given.LogFormat, "log-format", d.LogFormat, "console or json")
@@ -263,7 +266,10 @@ func (c Config) Validate() error {
 }
 
 func (c Config) absolute() (Config, error) {
-	for _, p := range []*string{&c.DataDir, &c.RunDir, &c.CNIConfDir, &c.RegistryConfigDir} {
+	for _, p := range []*string{&c.DataDir, &c.RunDir, &c.CNIConfDir, &c.RegistryConfigDir, &c.Manifests} {
+		if p == &c.Manifests && *p == "" {
+			continue
+		}
 		abs, err := filepath.Abs(*p)
 		if err != nil {
 			return Config{}, err

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 
 	"go.uber.org/zap"
 
@@ -56,6 +57,12 @@ func awaitClosed(t *testing.T, what string, c <-chan struct{}) {
 // start brings up store, API server, controllers and scheduler, and returns an
 // administrator's client.
 func start(t *testing.T) kubernetes.Interface {
+	t.Helper()
+	return kubernetes.NewForConfigOrDie(startConfig(t))
+}
+
+// startConfig returns what an administrator's clients are made of.
+func startConfig(t *testing.T) *rest.Config {
 	t.Helper()
 	dir := t.TempDir()
 	log := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
@@ -98,7 +105,10 @@ func start(t *testing.T) kubernetes.Interface {
 	awaitClosed(t, "controllers", controllers.Ready())
 	awaitClosed(t, "scheduler", scheduler.Ready())
 	t.Logf("controllers and scheduler ready after %v", time.Since(began))
-	admin, _ := client(pki.AdminUser, pki.GroupMasters)
+	admin, err := server.ClientConfig(pki.AdminUser, pki.GroupMasters)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return admin
 }
 
