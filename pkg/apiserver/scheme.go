@@ -16,6 +16,7 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,6 +36,8 @@ import (
 	"github.com/carob-project/carob/pkg/registry/metrics"
 	"github.com/carob-project/carob/pkg/registry/namespace"
 	"github.com/carob-project/carob/pkg/registry/node"
+	"github.com/carob-project/carob/pkg/registry/persistentvolume"
+	"github.com/carob-project/carob/pkg/registry/persistentvolumeclaim"
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/poddisruptionbudget"
 	"github.com/carob-project/carob/pkg/registry/podlog"
@@ -47,6 +50,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
 	"github.com/carob-project/carob/pkg/registry/statefulset"
+	"github.com/carob-project/carob/pkg/registry/storageclass"
 )
 
 // apiTypes and metricsTypes are where the types that get an internal version
@@ -84,6 +88,7 @@ func newSchemes() (*schemes, error) {
 		runtimeclass.Kind().AddToScheme, priorityclass.AddToScheme,
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 		metrics.AddToScheme, limitrange.AddToScheme, resourcequota.AddToScheme,
+		persistentvolume.AddToScheme, persistentvolumeclaim.AddToScheme, storageclass.AddToScheme,
 		replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
 		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme, job.AddToScheme, cronjob.AddToScheme, daemonset.AddToScheme, poddisruptionbudget.Kind().AddToScheme,
 	} {
@@ -99,7 +104,7 @@ func newSchemes() (*schemes, error) {
 func groupVersions() []schema.GroupVersion {
 	return []schema.GroupVersion{
 		corev1.SchemeGroupVersion, coordinationv1.SchemeGroupVersion, eventsv1.SchemeGroupVersion, policyv1.SchemeGroupVersion,
-		schedulingv1.SchemeGroupVersion, nodev1.SchemeGroupVersion,
+		schedulingv1.SchemeGroupVersion, nodev1.SchemeGroupVersion, storagev1.SchemeGroupVersion,
 		authenticationv1.SchemeGroupVersion, authorizationv1.SchemeGroupVersion,
 		metricsv1beta1.SchemeGroupVersion,
 		appsv1.SchemeGroupVersion, autoscalingv1.SchemeGroupVersion, batchv1.SchemeGroupVersion,
@@ -109,7 +114,7 @@ func groupVersions() []schema.GroupVersion {
 func addVersions(s *runtime.Scheme) error {
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, coordinationv1.AddToScheme, eventsv1.AddToScheme, policyv1.AddToScheme,
-		schedulingv1.AddToScheme, nodev1.AddToScheme,
+		schedulingv1.AddToScheme, nodev1.AddToScheme, storagev1.AddToScheme,
 		authenticationv1.AddToScheme, authorizationv1.AddToScheme,
 		metricsv1beta1.AddToScheme,
 		appsv1.AddToScheme, autoscalingv1.AddToScheme, batchv1.AddToScheme,

@@ -13,6 +13,7 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer/recognizer"
@@ -36,6 +37,8 @@ import (
 	"github.com/carob-project/carob/pkg/registry/metrics"
 	"github.com/carob-project/carob/pkg/registry/namespace"
 	"github.com/carob-project/carob/pkg/registry/node"
+	"github.com/carob-project/carob/pkg/registry/persistentvolume"
+	"github.com/carob-project/carob/pkg/registry/persistentvolumeclaim"
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/poddisruptionbudget"
 	"github.com/carob-project/carob/pkg/registry/podlog"
@@ -48,6 +51,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/secret"
 	"github.com/carob-project/carob/pkg/registry/serviceaccount"
 	"github.com/carob-project/carob/pkg/registry/statefulset"
+	"github.com/carob-project/carob/pkg/registry/storageclass"
 )
 
 // etcdPrefix is the root of all keys.
@@ -123,6 +127,9 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 		func() (storageMap, error) { return single(serviceaccount.Kind(), getter) },
 		func() (storageMap, error) { return single(event.Kind(), getter) },
 		func() (storageMap, error) { return single(limitrange.Kind(), getter) },
+		func() (storageMap, error) {
+			return join(getter, persistentvolume.NewStorage, persistentvolumeclaim.NewStorage)
+		},
 	} {
 		m, err := add()
 		if err != nil {
@@ -152,6 +159,10 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 	if err != nil {
 		return nil, err
 	}
+	classes, err := single(storageclass.Kind(), getter)
+	if err != nil {
+		return nil, err
+	}
 	nodes, ok := core["nodes"].(metrics.Nodes)
 	if !ok {
 		return nil, fmt.Errorf("nodes cannot be listed: %T", core["nodes"])
@@ -165,6 +176,7 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 		eventsv1.SchemeGroupVersion:       {"events": core["events"]},
 		schedulingv1.SchemeGroupVersion:   priorities,
 		nodev1.SchemeGroupVersion:         runtimes,
+		storagev1.SchemeGroupVersion:      classes,
 		metricsv1beta1.SchemeGroupVersion: metrics.New(nodes, metrics.Transport(transport)),
 	}, nil
 }

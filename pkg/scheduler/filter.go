@@ -48,6 +48,7 @@ type request struct {
 	// spread are the constraints to keep, prefer those to follow where
 	// possible.
 	spread, prefer *spreads
+	volumes        *needs
 }
 
 // requestOf reads the pod. What it costs beyond that is paid only by pods that
@@ -59,6 +60,7 @@ func requestOf(p *corev1.Pod, s *Snapshot) (*request, error) {
 		tolerations: p.Spec.Tolerations,
 		affinity:    nodeaffinity.GetRequiredNodeAffinity(p),
 		names:       namedNodes(p),
+		volumes:     needsOf(p, s),
 	}
 	var err error
 	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && len(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution) > 0 {
@@ -129,6 +131,9 @@ func (r *request) filter(n *nodeInfo, reject func(why)) error {
 		}
 	}
 	if r.filterAmounts(n, no); rejected {
+		return nil
+	}
+	if r.volumes.filter(n.node, no); rejected {
 		return nil
 	}
 	if r.spread.filter(n.node, no); rejected {

@@ -84,6 +84,10 @@ func Schedule(pod *corev1.Pod, snapshot *Snapshot) (Result, error) {
 		fit.Conflict = conflictOfNames
 		return Result{}, fit
 	}
+	if r.volumes != nil && r.volumes.conflict != "" {
+		fit.Conflict = r.volumes.conflict
+		return Result{}, fit
+	}
 	c := choice{request: r}
 	rejected, lasting := false, false
 	reject := func(w why) {
@@ -112,7 +116,7 @@ func Schedule(pod *corev1.Pod, snapshot *Snapshot) (Result, error) {
 // tells cheaply whether a change of these nodes is worth another Schedule.
 func Fits(pod *corev1.Pod, snapshot *Snapshot, nodes ...string) bool {
 	r, err := requestOf(pod, snapshot)
-	if err != nil {
+	if err != nil || r.volumes != nil && r.volumes.conflict != "" {
 		return false
 	}
 	for _, name := range nodes {

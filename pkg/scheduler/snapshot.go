@@ -23,13 +23,14 @@ type Snapshot struct {
 	// opinionated are those of pods that have wishes about others.
 	opinionated map[types.UID]*podInfo
 	namespaces  map[string]labels.Set
+	storage     storage
 }
 
 // NewSnapshot returns a snapshot without nodes and pods.
 func NewSnapshot() *Snapshot {
 	return &Snapshot{
 		nodes: map[string]*nodeInfo{}, pods: map[types.UID]*podInfo{}, opinionated: map[types.UID]*podInfo{},
-		namespaces: map[string]labels.Set{},
+		namespaces: map[string]labels.Set{}, storage: newStorage(),
 	}
 }
 

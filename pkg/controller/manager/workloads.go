@@ -80,6 +80,9 @@ func (m *Manager) buildBatch(o Options) error {
 		return err
 	}
 	m.loops["disruption"] = budgets
+	if err := m.buildStorage(o); err != nil {
+		return err
+	}
 	m.loops["daemonset"], m.loops["job"], m.loops["cronjob"] = daemons, jobs, crons
 	return nil
 }

@@ -21,7 +21,7 @@ func validateAffinity(a *corev1.Affinity, path *field.Path) field.ErrorList {
 	if n := a.NodeAffinity; n != nil {
 		at := path.Child("nodeAffinity")
 		if s := n.RequiredDuringSchedulingIgnoredDuringExecution; s != nil {
-			errs = append(errs, validateNodeSelector(s, at.Child(required))...)
+			errs = append(errs, ValidateNodeSelector(s, at.Child(required))...)
 		}
 		for i, t := range n.PreferredDuringSchedulingIgnoredDuringExecution {
 			at := at.Child(preferred).Index(i)
@@ -57,7 +57,8 @@ func validateWeight(weight int32, at *field.Path) field.ErrorList {
 	return nil
 }
 
-func validateNodeSelector(s *corev1.NodeSelector, path *field.Path) field.ErrorList {
+// ValidateNodeSelector checks what picks nodes.
+func ValidateNodeSelector(s *corev1.NodeSelector, path *field.Path) field.ErrorList {
 	terms := path.Child("nodeSelectorTerms")
 	if len(s.NodeSelectorTerms) == 0 {
 		return field.ErrorList{field.Required(terms, "must have at least one node selector term")}

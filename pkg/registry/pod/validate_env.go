@@ -74,7 +74,7 @@ func validateFileRef(r *corev1.FileKeySelector, at *field.Path) field.ErrorList 
 	if r.Path == "" {
 		return append(errs, field.Required(at.Child("path"), ""))
 	}
-	return append(errs, validateNoBacksteps(at.Child("path"), r.Path)...)
+	return append(errs, ValidateNoBacksteps(at.Child("path"), r.Path)...)
 }
 
 // validateEnvFiles wants the files that variables come from to be in an

@@ -39,7 +39,7 @@ func validateVolumeSource(s *corev1.VolumeSource, at *field.Path) field.ErrorLis
 	}
 	s = first
 	if s.HostPath != nil {
-		errs = append(errs, validateHostPath(s.HostPath, at.Child("hostPath"))...)
+		errs = append(errs, ValidateHostPath(s.HostPath, at.Child("hostPath"))...)
 	}
 	if v := s.Image; v != nil {
 		at := at.Child("image")
@@ -96,9 +96,10 @@ func exactlyOne(s *corev1.VolumeSource, at *field.Path) (*corev1.VolumeSource, f
 	return first, errs
 }
 
-func validateHostPath(h *corev1.HostPathVolumeSource, at *field.Path) field.ErrorList {
+// ValidateHostPath checks a path of the machine.
+func ValidateHostPath(h *corev1.HostPathVolumeSource, at *field.Path) field.ErrorList {
 	errs := required(at.Child("path"), h.Path)
-	errs = append(errs, validateNoBacksteps(at.Child("path"), h.Path)...)
+	errs = append(errs, ValidateNoBacksteps(at.Child("path"), h.Path)...)
 	if h.Type != nil && *h.Type != corev1.HostPathUnset {
 		errs = append(errs, oneOf(at.Child("type"), *h.Type,
 			corev1.HostPathUnset, corev1.HostPathBlockDev, corev1.HostPathCharDev, corev1.HostPathDirectory,
@@ -218,10 +219,11 @@ func validateDescendingPath(at *field.Path, p string) field.ErrorList {
 	if path.IsAbs(p) {
 		errs = append(errs, field.Invalid(at, p, "must be a relative path"))
 	}
-	return append(errs, validateNoBacksteps(at, p)...)
+	return append(errs, ValidateNoBacksteps(at, p)...)
 }
 
-func validateNoBacksteps(at *field.Path, p string) field.ErrorList {
+// ValidateNoBacksteps wants a path without "..".
+func ValidateNoBacksteps(at *field.Path, p string) field.ErrorList {
 	if slices.Contains(strings.Split(p, "/"), "..") {
 		return field.ErrorList{field.Invalid(at, p, "must not contain '..'")}
 	}

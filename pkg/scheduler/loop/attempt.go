@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/carob-project/carob/pkg/claim"
 	"github.com/carob-project/carob/pkg/scheduler"
 )
 
@@ -58,6 +59,10 @@ func (s *Scheduler) attempt(ctx context.Context) (done bool, next time.Time) {
 			s.unschedulable(ctx, it, pod, d)
 			return
 		}
+		if len(d.volumes) > 0 {
+			s.claimVolumes(ctx, it, pod, d)
+			return
+		}
 		s.bind(ctx, it, pod, d.node)
 	})
 	return true, time.Time{}
@@ -82,7 +87,10 @@ func (s *Scheduler) applyChanges() {
 	case s.moved:
 		s.queue.wake(scheduler.Social)
 	}
-	s.nodesChanged, s.moved = false, false
+	if s.volumesChanged {
+		s.queue.wake(func(p *corev1.Pod) bool { return len(claim.Names(p)) > 0 })
+	}
+	s.nodesChanged, s.moved, s.volumesChanged = false, false, false
 	clear(s.freed)
 }
 

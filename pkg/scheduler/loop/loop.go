@@ -78,6 +78,8 @@ type Scheduler struct {
 	// moved says that a pod has come, gone or changed so that pods which
 	// care about others may be helped.
 	moved bool
+	// volumesChanged says that a volume, a claim or a class has changed.
+	volumesChanged bool
 }
 
 // New makes a Scheduler; Run starts it.
@@ -127,7 +129,7 @@ func (s *Scheduler) watch(f informers.SharedInformerFactory) error {
 		return fmt.Errorf("scheduler: watch namespaces: %w", err)
 	}
 	s.synced = []cache.DoneChecker{nodes.HasSyncedChecker(), pods.HasSyncedChecker(), namespaces.HasSyncedChecker()}
-	return nil
+	return s.watchStorage(f)
 }
 
 // Ready is closed when the Scheduler knows the cluster and binds pods.

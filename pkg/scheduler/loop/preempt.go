@@ -32,6 +32,8 @@ type decision struct {
 	preemption scheduler.Preemption
 	// outranked have lost their nomination to this pod.
 	outranked []*corev1.Pod
+	// volumes are what its claims get on the node, and are waited for.
+	volumes []scheduler.VolumeChoice
 }
 
 // decide chooses a node, or the pods that have to leave one. A node that has
@@ -53,6 +55,9 @@ func (s *Scheduler) decide(pod *corev1.Pod) decision {
 			fit.Preemption = d.preemption.Message
 		}
 	})
+	if d.err == nil {
+		d.volumes = scheduler.Volumes(pod, s.snapshot, d.node)
+	}
 	switch {
 	case d.preemption.Waiting:
 		d.nominated = mine.Node
