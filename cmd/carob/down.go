@@ -255,7 +255,7 @@ func removeVolumes(ctx context.Context, volumes *volume.Manager) error {
 // dataEntries is what carob makes in its data directory. Anything else there
 // is somebody's, and stays.
 var dataEntries = []string{
-	"etcd", "pki", "pods", "containerd", "containerd.log", "admin.kubeconfig", "instance.yaml", "instance.yaml.new", "lock", "made-by-demo",
+	"etcd", "pki", "pods", "volumes", "containerd", "containerd.log", "admin.kubeconfig", "instance.yaml", "instance.yaml.new", "lock", "made-by-demo",
 }
 
 func removeData(c config.Config) error { return removeInside(c.DataDir, dataEntries...) }

@@ -26,6 +26,7 @@ import (
 	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/etcd"
 	"github.com/carob-project/carob/pkg/footprint"
+	"github.com/carob-project/carob/pkg/localvolume"
 	"github.com/carob-project/carob/pkg/logging"
 	"github.com/carob-project/carob/pkg/pipekeeper"
 	"github.com/carob-project/carob/pkg/pki"
@@ -146,6 +147,7 @@ func (i *instance) components() []component.Component {
 		{Name: "network", Start: i.startNetwork},
 		i.loop("scheduler", []string{"api"}, i.newScheduler),
 		i.loop("controllers", []string{"api"}, i.newControllers),
+		i.loop("volumes", []string{"api"}, i.newLocalVolumes),
 		i.loop("agent", []string{"api", "containerd", "network"}, i.newAgent),
 	}
 	if i.config.Manifests != "" {
@@ -378,6 +380,17 @@ func (i *instance) newAgent(context.Context) (runner, error) {
 		return nil, err
 	}
 	return newNode(i.config, client, i.runtime, i.network, i.logs, i.log)
+}
+
+// newLocalVolumes returns what makes and removes the volumes of this machine.
+func (i *instance) newLocalVolumes(context.Context) (runner, error) {
+	client, _, err := i.client(pki.NodeUser(i.config.NodeName), pki.GroupNodes)
+	if err != nil {
+		return nil, err
+	}
+	return localvolume.New(localvolume.Options{
+		Client: client, Node: i.config.NodeName, Dirs: localvolume.Dirs{Root: i.config.VolumesDir()}, Log: i.log.Named("volumes"),
+	})
 }
 
 // client returns a client of the API under a component's own name.

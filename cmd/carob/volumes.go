@@ -13,6 +13,7 @@ import (
 
 	"github.com/carob-project/carob/pkg/agent"
 	"github.com/carob-project/carob/pkg/config"
+	"github.com/carob-project/carob/pkg/localvolume"
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/volume"
 )
@@ -22,6 +23,7 @@ import (
 func newVolumes(c config.Config, client kubernetes.Interface, images volume.Images, allocatable func() corev1.ResourceList, log *zap.Logger) (*volume.Manager, error) {
 	return volume.New(volume.Options{
 		PodsDir: c.PodsDir(), Objects: objects{client}, Tokens: tokens{client}, Images: images, Allocatable: allocatable,
+		MakeLocal:     localvolume.Dirs{Root: c.VolumesDir()}.Make,
 		ClusterDomain: pod.ClusterDomain, Log: log.Named("volume"),
 	})
 }
@@ -37,6 +39,16 @@ func (o objects) ConfigMap(ctx context.Context, namespace, name string) (*corev1
 // Secret implements volume.Objects.
 func (o objects) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 	return o.client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// Claim implements volume.Objects.
+func (o objects) Claim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error) {
+	return o.client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// Volume implements volume.Objects.
+func (o objects) Volume(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
+	return o.client.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
 }
 
 // tokens has the API make the tokens of pods.

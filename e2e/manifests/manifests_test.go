@@ -35,6 +35,7 @@ var checks = map[string]func(*testing.T, applied){
 	"limits.yaml":            limits,
 	"pod-resources.yaml":     podResources,
 	"local-storage.yaml":     localStorage,
+	"storage.yaml":           storage,
 	"resize.yaml":            resize,
 	"host-port.yaml":         hostPort,
 	"run-to-completion.yaml": runToCompletion,

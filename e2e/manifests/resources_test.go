@@ -55,6 +55,16 @@ func localStorage(t *testing.T, a applied) {
 	}
 }
 
+func storage(t *testing.T, a applied) {
+	a.WaitReady(t, "storage")
+	a.logs(t, "storage", "app", "started\n")
+	for name, want := range map[string]string{"notes": "Bound 64Mi local", "storage-scratch": "Bound 16Mi local"} {
+		if got := a.Get(t, "pvc", name, "{.status.phase} {.status.capacity.storage} {.spec.storageClassName}"); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 // controlFile reads a control file of a pod's group, in whichever hierarchy the machine has.
 func controlFile(t *testing.T, uid, controller, v1, v2 string) string {
 	t.Helper()

@@ -19,10 +19,11 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
+	"github.com/carob-project/carob/pkg/registry/storageclass"
 )
 
 // classesHook is this hook's name in /readyz: the server is ready when the
-// priority classes of the system are there.
+// priority classes of the system and the class local are there.
 const classesHook = "carob/system-priority-classes"
 
 const classRetry = 20 * time.Millisecond
@@ -37,7 +38,8 @@ func makeClasses(client kubernetes.Interface) genericapiserver.PostStartHookFunc
 					return false, nil
 				}
 			}
-			return true, nil
+			_, err := client.StorageV1().StorageClasses().Create(ctx, storageclass.System(), metav1.CreateOptions{})
+			return err == nil || apierrors.IsAlreadyExists(err), nil
 		})
 	}
 }

@@ -91,3 +91,12 @@ func Made(v *corev1.PersistentVolume) bool {
 // VolumeName is that of the volume made for a claim: there is one for each, so a
 // second attempt finds the first.
 func VolumeName(c *corev1.PersistentVolumeClaim) string { return fmt.Sprintf("pvc-%s", c.UID) }
+
+// The annotations of volumes of Provisioner: the node that has the directory,
+// and whether the file system holds it to its capacity.
+const (
+	NodeAnnotation     = "carob.dev/node"
+	CapacityAnnotation = "carob.dev/capacity"
+	Enforced           = "enforced"
+	NotEnforced        = "not-enforced"
+)

@@ -26,6 +26,9 @@ func (c Config) KubeconfigPath() string { return filepath.Join(c.DataDir, "admin
 // PodsDir holds a directory a pod: volumes, files and logs.
 func (c Config) PodsDir() string { return filepath.Join(c.DataDir, "pods") }
 
+// VolumesDir holds the volumes that carob makes for claims, a directory each.
+func (c Config) VolumesDir() string { return filepath.Join(c.DataDir, "volumes") }
+
 // AgentSocket is where the API server reaches this machine's agent.
 func (c Config) AgentSocket() string { return filepath.Join(c.RunDir, "agent.sock") }
 

@@ -84,8 +84,11 @@ func setLeaf(v reflect.Value, leaf string) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		if v.Type() == reflect.TypeFor[intstr.IntOrString]() {
+		switch v.Type() {
+		case reflect.TypeFor[intstr.IntOrString]():
 			v.Set(reflect.ValueOf(intstr.FromInt32(1)))
+		case reflect.TypeFor[metav1.Time]():
+			v.Set(reflect.ValueOf(metav1.Unix(1, 0)))
 		}
 	case reflect.String:
 		v.SetString("x")
@@ -145,14 +148,14 @@ func TestEmptyObjectsThatAskForNothing(t *testing.T) {
 		t.Error(errs)
 	}
 	spec.Volumes = []corev1.Volume{{VolumeSource: corev1.VolumeSource{
-		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{},
+		CSI: &corev1.CSIVolumeSource{},
 	}}}
 	spec.SecurityContext.SELinuxChangePolicy = ptr.To(corev1.SELinuxChangePolicyMountOption)
 	var got []string
 	for _, e := range Pod().Refuse(spec, field.NewPath("spec")) {
 		got = append(got, e.Field)
 	}
-	want := []string{"spec.volumes[0].persistentVolumeClaim", "spec.securityContext.seLinuxChangePolicy"}
+	want := []string{"spec.volumes[0].csi", "spec.securityContext.seLinuxChangePolicy"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -30,6 +30,7 @@ const (
 	testPods      = "e2e/pods.TestContainersOfAPodShareTheNetwork"
 	testPrivilege = "e2e/security.TestPrivileges"
 	testResize    = "e2e/resize.TestResize"
+	testStorage   = "e2e/storage.TestStorage"
 	testUsers     = "e2e/security.TestUsersAndGroups"
 	testVolumes   = "e2e/security.TestVolumesBelongToTheGroup"
 )

@@ -14,10 +14,10 @@ func volumeRules(p string) []Rule {
 			refused(p+".emptyDir.mode", "leave it out; the directory is writable for all"),
 			honoured(p+".image.reference", "read-only; it is pulled with the pod's imagePullSecrets"),
 			honoured(p+".image.pullPolicy", ""),
-			refused(p+".persistentVolumeClaim", "use hostPath, or emptyDir for scratch space"),
-			refused(p+".ephemeral", "use emptyDir"),
 			refused(p+".csi", "use hostPath"),
 		},
+		each(Honoured, p+".persistentVolumeClaim", "claimName", "readOnly"),
+		claimTemplateRules(p+".ephemeral.volumeClaimTemplate"),
 		each(Honoured, p+".secret", "secretName", "optional", "defaultMode"),
 		itemRules(p+".secret.items[]"),
 		each(Honoured, p+".configMap", "name", "optional", "defaultMode"),
@@ -32,6 +32,26 @@ func volumeRules(p string) []Rule {
 		},
 		foreignVolumeRules(p),
 	)
+}
+
+// claimTemplateRules are about the claim that is made for a pod.
+func claimTemplateRules(p string) []Rule {
+	rules := []Rule{
+		honoured(p+".metadata.labels", ""), honoured(p+".metadata.annotations", ""),
+		only(p+".spec.volumeMode", "block devices are not handed to containers; use Filesystem", "Filesystem"),
+		refused(p+".spec.dataSource", "volumes begin empty; fill it from a pod"),
+		refused(p+".spec.dataSourceRef", "volumes begin empty; fill it from a pod"),
+		refused(p+".spec.volumeAttributesClassName", "there are no such classes; leave it out"),
+	}
+	for _, name := range []string{
+		"name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
+		"deletionTimestamp", "deletionGracePeriodSeconds", "ownerReferences", "finalizers", "managedFields",
+	} {
+		rules = append(rules, Rule{Path: p + ".metadata." + name, State: Refused, AsKubernetes: true, Note: "cannot be set"})
+	}
+	return append(rules, each(Honoured, p+".spec", "accessModes", "selector.matchLabels", "selector.matchExpressions[].key",
+		"selector.matchExpressions[].operator", "selector.matchExpressions[].values", "resources.limits", "resources.requests",
+		"volumeName", "storageClassName")...)
 }
 
 func projectedRules(p string) []Rule {

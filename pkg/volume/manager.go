@@ -24,6 +24,8 @@ import (
 type Objects interface {
 	ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error)
 	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+	Claim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error)
+	Volume(ctx context.Context, name string) (*corev1.PersistentVolume, error)
 }
 
 // Tokens makes tokens of the pod's service account that die with the pod.
@@ -47,6 +49,9 @@ type Options struct {
 	// PodsDir holds a directory a pod, named by its UID.
 	PodsDir string
 	Objects Objects
+	// MakeLocal makes the directory of a volume that is this node's to make;
+	// one that is there is left as it is. It may be nil where none is made.
+	MakeLocal func(*corev1.PersistentVolume) error
 	// Tokens may be nil where no volume is made.
 	Tokens Tokens
 	// Images may be nil where no volume is made; their removal is then left
@@ -126,7 +131,10 @@ func (m *Manager) Prepare(ctx context.Context, p *corev1.Pod) error {
 	for i := range p.Spec.Volumes {
 		v := &p.Spec.Volumes[i]
 		if err := m.prepareVolume(ctx, p, v, l); err != nil {
-			errs = append(errs, &setupError{v.Name, err})
+			if v.PersistentVolumeClaim == nil && v.Ephemeral == nil {
+				err = &setupError{v.Name, err}
+			}
+			errs = append(errs, err)
 		}
 	}
 	return joined(errs)
@@ -144,6 +152,8 @@ func (m *Manager) prepareVolume(ctx context.Context, p *corev1.Pod, v *corev1.Vo
 		return nil
 	case v.HostPath != nil:
 		return prepareHostPath(v.HostPath)
+	case v.PersistentVolumeClaim != nil, v.Ephemeral != nil:
+		return m.prepareClaim(ctx, p, v, l)
 	case v.EmptyDir != nil:
 		if err := prepareEmptyDir(dir, p, v.EmptyDir); err != nil || !pod.Propagates(p, v.Name) {
 			return err

@@ -30,6 +30,8 @@ import (
 type objects struct {
 	configMaps map[string]*corev1.ConfigMap
 	secrets    map[string]*corev1.Secret
+	claims     map[string]*corev1.PersistentVolumeClaim
+	volumes    map[string]*corev1.PersistentVolume
 	err        error
 }
 
@@ -38,6 +40,20 @@ func (o *objects) ConfigMap(_ context.Context, _, name string) (*corev1.ConfigMa
 		return c, o.err
 	}
 	return nil, fmt.Errorf("get: %w", apierrors.NewNotFound(schema.GroupResource{Resource: "configmaps"}, name))
+}
+
+func (o *objects) Claim(_ context.Context, _, name string) (*corev1.PersistentVolumeClaim, error) {
+	if c := o.claims[name]; c != nil {
+		return c, nil
+	}
+	return nil, apierrors.NewNotFound(corev1.Resource("persistentvolumeclaims"), name)
+}
+
+func (o *objects) Volume(_ context.Context, name string) (*corev1.PersistentVolume, error) {
+	if v := o.volumes[name]; v != nil {
+		return v, nil
+	}
+	return nil, apierrors.NewNotFound(corev1.Resource("persistentvolumes"), name)
 }
 
 func (o *objects) Secret(_ context.Context, _, name string) (*corev1.Secret, error) {

@@ -88,6 +88,13 @@ func (m *Manager) volumeMount(ctx context.Context, p *corev1.Pod, c *corev1.Cont
 				return pod.Mount{}, fmt.Errorf("making the hostPath of volume %q: %w", vm.Name, err)
 			}
 		}
+	case vol.PersistentVolumeClaim != nil, vol.Ephemeral != nil:
+		path, err := claimPath(vm.Name, l)
+		if err != nil {
+			return pod.Mount{}, err
+		}
+		m.HostPath = path
+		m.ReadOnly = m.ReadOnly || vol.PersistentVolumeClaim != nil && vol.PersistentVolumeClaim.ReadOnly
 	case vol.EmptyDir == nil:
 		// What comes from the API is not the container's to change.
 		mount.ReadOnly = true

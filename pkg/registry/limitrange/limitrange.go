@@ -101,7 +101,7 @@ func validateType(t corev1.LimitType, at *field.Path) field.ErrorList {
 	switch {
 	case len(errs) > 0 || t == corev1.LimitTypeContainer || t == corev1.LimitTypePod:
 	case t == corev1.LimitTypePersistentVolumeClaim:
-		errs = append(errs, field.Forbidden(at, fields.NotYet+"there are no claims; leave it out"))
+		errs = append(errs, field.Forbidden(at, fields.NotYet+"claims are not held to ranges; leave it out"))
 	case strings.Contains(string(t), "/"):
 		errs = append(errs, field.Forbidden(at, fields.NotYet+"nothing acts by it; use Container or Pod"))
 	default:

@@ -68,6 +68,7 @@ func Validate(v *corev1.PersistentVolume) field.ErrorList {
 	errs = append(errs, validateSource(s, at)...)
 	errs = append(errs, persistentvolumeclaim.ValidateClassName(s.StorageClassName, at.Child("storageClassName"))...)
 	errs = append(errs, persistentvolumeclaim.ValidateVolumeMode(s.VolumeMode, at.Child("volumeMode"))...)
+	errs = append(errs, persistentvolumeclaim.RefuseVolumeMode(s.VolumeMode, at.Child("volumeMode"))...)
 	errs = append(errs, validateAttributes(s, at)...)
 	if _, ok := v.Annotations[corev1.MountOptionAnnotation]; ok {
 		errs = append(errs, field.Forbidden(field.NewPath("metadata").Child("annotations", corev1.MountOptionAnnotation),

@@ -22,7 +22,7 @@ func mainRules() rules {
 			prepareSources(&c.Spec)
 		},
 		Validate: func(_ context.Context, c *corev1.PersistentVolumeClaim) field.ErrorList {
-			return ValidateSpec(&c.Spec, field.NewPath("spec"))
+			return append(ValidateSpec(&c.Spec, field.NewPath("spec")), RefuseSpec(&c.Spec, field.NewPath("spec"))...)
 		},
 		ValidateUpdate: func(_ context.Context, c, old *corev1.PersistentVolumeClaim) field.ErrorList {
 			return append(ValidateSpec(&c.Spec, field.NewPath("spec")), validateUpdate(c, old)...)

@@ -41,13 +41,12 @@ func ValidateSpec(s *corev1.PersistentVolumeClaimSpec, at *field.Path) field.Err
 	errs = append(errs, ValidateClassName(ptr.Deref(s.StorageClassName, ""), at.Child("storageClassName"))...)
 	errs = append(errs, ValidateVolumeMode(s.VolumeMode, at.Child("volumeMode"))...)
 	errs = append(errs, validateSources(s, at)...)
-	errs = append(errs, ValidateClassName(ptr.Deref(s.VolumeAttributesClassName, ""), at.Child("volumeAttributesClassName"))...)
-	return append(errs, refused(s, at)...)
+	return append(errs, ValidateClassName(ptr.Deref(s.VolumeAttributesClassName, ""), at.Child("volumeAttributesClassName"))...)
 }
 
-// refused names what Kubernetes can do and carob cannot.
-func refused(s *corev1.PersistentVolumeClaimSpec, at *field.Path) field.ErrorList {
-	var errs field.ErrorList
+// RefuseSpec names what Kubernetes can do and carob cannot.
+func RefuseSpec(s *corev1.PersistentVolumeClaimSpec, at *field.Path) field.ErrorList {
+	errs := RefuseVolumeMode(s.VolumeMode, at.Child("volumeMode"))
 	if s.DataSource != nil || s.DataSourceRef != nil {
 		name := "dataSourceRef"
 		if s.DataSource != nil {
@@ -83,14 +82,18 @@ func ValidateAccessModes(modes []corev1.PersistentVolumeAccessMode, at *field.Pa
 
 // ValidateVolumeMode checks that of a claim or a volume.
 func ValidateVolumeMode(m *corev1.PersistentVolumeMode, at *field.Path) field.ErrorList {
-	switch {
-	case m == nil || *m == corev1.PersistentVolumeFilesystem:
-		return nil
-	case *m == corev1.PersistentVolumeBlock:
-		return field.ErrorList{field.Forbidden(at, carobfields.NotYet+"block devices are not handed to containers; use Filesystem")}
-	default:
+	if m != nil && !slices.Contains(volumeModes(), *m) {
 		return field.ErrorList{field.NotSupported(at, *m, volumeModes())}
 	}
+	return nil
+}
+
+// RefuseVolumeMode refuses block devices.
+func RefuseVolumeMode(m *corev1.PersistentVolumeMode, at *field.Path) field.ErrorList {
+	if m != nil && *m == corev1.PersistentVolumeBlock {
+		return field.ErrorList{field.Forbidden(at, carobfields.NotYet+"block devices are not handed to containers; use Filesystem")}
+	}
+	return nil
 }
 
 // ValidateClassName checks the name of a class, where there is one.

@@ -6,6 +6,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
+
+	"github.com/carob-project/carob/pkg/registry/persistentvolumeclaim"
 )
 
 // fileMode is the mode of files from ConfigMaps, Secrets and the downward API.
@@ -197,6 +199,9 @@ func defaultVolume(v *corev1.Volume) {
 	}
 	if s.HostPath != nil {
 		setPointer(&s.HostPath.Type, corev1.HostPathUnset)
+	}
+	if e := s.Ephemeral; e != nil && e.VolumeClaimTemplate != nil {
+		persistentvolumeclaim.SetSpecDefaults(&e.VolumeClaimTemplate.Spec)
 	}
 	if s.Secret != nil {
 		setPointer(&s.Secret.DefaultMode, fileMode)

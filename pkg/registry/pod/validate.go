@@ -25,6 +25,7 @@ func ValidateCreate(p *corev1.Pod) field.ErrorList {
 	errs = append(errs, validateAnnotations(p.Annotations, &p.Spec, field.NewPath("metadata", "annotations"))...)
 	errs = append(errs, Refuse(&p.Spec, spec)...)
 	errs = append(errs, validatePodSpec(&p.Spec, spec)...)
+	errs = append(errs, validateOwnClaims(p, spec.Child("volumes"))...)
 	if len(p.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "cannot be set on create"))
 	}

@@ -7,8 +7,12 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/carob-project/carob/pkg/registry/persistentvolumeclaim"
 )
 
 // validateVolumes returns the names that mounts may refer to: those of volumes
@@ -47,6 +51,12 @@ func validateVolumeSource(s *corev1.VolumeSource, at *field.Path) field.ErrorLis
 		errs = append(errs, oneOf(at.Child("pullPolicy"), v.PullPolicy,
 			corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	}
+	if v := s.PersistentVolumeClaim; v != nil {
+		errs = append(errs, required(at.Child("persistentVolumeClaim", "claimName"), v.ClaimName)...)
+	}
+	if v := s.Ephemeral; v != nil {
+		errs = append(errs, validateClaimTemplate(v.VolumeClaimTemplate, at.Child("ephemeral", "volumeClaimTemplate"))...)
+	}
 	if v := s.Secret; v != nil {
 		at := at.Child("secret")
 		errs = append(errs, required(at.Child("secretName"), v.SecretName)...)
@@ -66,6 +76,34 @@ func validateVolumeSource(s *corev1.VolumeSource, at *field.Path) field.ErrorLis
 	}
 	if s.Projected != nil {
 		errs = append(errs, validateProjected(s.Projected, at.Child("projected"))...)
+	}
+	return errs
+}
+
+func validateClaimTemplate(t *corev1.PersistentVolumeClaimTemplate, at *field.Path) field.ErrorList {
+	if t == nil {
+		return field.ErrorList{field.Required(at, "")}
+	}
+	errs := apivalidation.ValidateAnnotations(t.Annotations, at.Child("metadata", "annotations"))
+	errs = append(errs, metavalidation.ValidateLabels(t.Labels, at.Child("metadata", "labels"))...)
+	return append(errs, persistentvolumeclaim.ValidateSpec(&t.Spec, at.Child("spec"))...)
+}
+
+// validateOwnClaims refuses to name a claim that is going to be made for the
+// pod.
+func validateOwnClaims(p *corev1.Pod, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	own := sets.New[string]()
+	for i := range p.Spec.Volumes {
+		if v := &p.Spec.Volumes[i]; v.Ephemeral != nil && p.Name != "" {
+			own.Insert(p.Name + "-" + v.Name)
+		}
+	}
+	for i := range p.Spec.Volumes {
+		if c := p.Spec.Volumes[i].PersistentVolumeClaim; c != nil && own.Has(c.ClaimName) {
+			errs = append(errs, field.Invalid(at.Index(i).Child("persistentVolumeClaim", "claimName"), c.ClaimName,
+				"must not reference a PVC that gets created for an ephemeral volume"))
+		}
 	}
 	return errs
 }
