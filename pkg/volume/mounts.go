@@ -93,8 +93,8 @@ func (m *Manager) volumeMount(ctx context.Context, p *corev1.Pod, c *corev1.Cont
 		if err != nil {
 			return pod.Mount{}, err
 		}
-		m.HostPath = path
-		m.ReadOnly = m.ReadOnly || vol.PersistentVolumeClaim != nil && vol.PersistentVolumeClaim.ReadOnly
+		mount.HostPath = path
+		mount.ReadOnly = mount.ReadOnly || vol.PersistentVolumeClaim != nil && vol.PersistentVolumeClaim.ReadOnly
 	case vol.EmptyDir == nil:
 		// What comes from the API is not the container's to change.
 		mount.ReadOnly = true
