@@ -87,7 +87,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		return nil, err
 	}
 	node, err = agent.New(agent.Options{
-		Client: client, NodeName: c.NodeName, Handlers: c.Handlers(), NodeIPs: nodeIPs(c.Listen),
+		Client: client, NodeName: c.NodeName, Handlers: c.Handlers(), UnlimitedHugePages: !cgroups.Info().LimitsHugePages(), NodeIPs: nodeIPs(c.Listen),
 		Runtime: runtime, View: runtime, Resizer: runtime, Groups: groups{cgroups, c.PodPIDsLimit}, Images: runtime, ImageLister: runtime,
 		Exec: ctrd.NewCommands(runtime, filepath.Join(c.RunDir, "exec")),
 		API:  podsReach(c.Listen, network.CIDR().IsValid(), nodeIPs(c.Listen)[0]), HostAPI: listener(c.Listen),

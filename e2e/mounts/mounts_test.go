@@ -13,6 +13,7 @@ import (
 
 func TestMounts(t *testing.T) {
 	c := harness.Started(t)
+	t.Run("huge pages", func(t *testing.T) { hugePages(t, c) })
 	for name, f := range map[string]func(*testing.T, *harness.Carob){
 		"names": names, "variables from files": fileVariables, "propagation": propagation, "recursively read-only": readOnly, "images": images,
 	} {

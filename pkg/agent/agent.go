@@ -77,6 +77,9 @@ type Options struct {
 	// RuntimeHealth and NetworkHealth are optional; they decide whether the
 	// Node is Ready.
 	RuntimeHealth, NetworkHealth Health
+	// UnlimitedHugePages: this machine cannot limit them by pod, so that none
+	// are given.
+	UnlimitedHugePages bool
 	// Handlers names the runtimes that runtime classes may choose.
 	Handlers []string
 	// Features tells what the runtime of a handler can do, the empty one being
@@ -175,7 +178,7 @@ func New(o Options) (*Agent, error) {
 		status:  newStatusWriter(o.Client, o.Log),
 		identity: nodestatus.Identity{
 			Name: o.NodeName, IPs: o.NodeIPs, Labels: o.NodeLabels,
-			MaxPods: o.MaxPods, AgentVersion: o.AgentVersion, Handlers: o.Handlers,
+			MaxPods: o.MaxPods, AgentVersion: o.AgentVersion, Handlers: o.Handlers, UnlimitedHugePages: o.UnlimitedHugePages,
 			Reserved: o.Pressure.Reserved, Thresholds: o.Pressure.Thresholds,
 		},
 		recorder: o.Recorder,
@@ -271,7 +274,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 func (a *Agent) newReporter() *nodestatus.Reporter {
 	o := nodestatus.Options{
-		Client: a.o.Client, Identity: a.identity, Source: a.o.Machine,
+		Client: a.o.Client, Identity: a.identity, Source: learning{a},
 		RuntimeVersion: a.o.RuntimeVersion, Heartbeat: a.o.Heartbeat, Features: a.handlerFeatures,
 		Pressure: a.underPressure, Event: a.nodeEvent,
 		Clock: a.o.Clock, Log: a.o.Log,

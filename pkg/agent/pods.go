@@ -73,11 +73,27 @@ func (a *Agent) readAllocatable(ctx context.Context) {
 	if a.o.Bounds != nil {
 		a.bound(f)
 	}
-	r := nodestatus.Reading{Facts: f}
-	st := a.identity.Status(corev1.NodeStatus{}, r, metav1.NewTime(a.clock()))
+	a.learn(f)
+}
+
+func (a *Agent) learn(f nodestatus.Facts) {
+	st := a.identity.Status(corev1.NodeStatus{}, nodestatus.Reading{Facts: f}, metav1.NewTime(a.clock()))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.allocatable = st.Allocatable
+}
+
+// learning has the agent know what the node's status is about to say, such as
+// huge pages that were set aside just now: a pod may be sent here for it.
+type learning struct{ a *Agent }
+
+// Facts implements nodestatus.Source.
+func (l learning) Facts(ctx context.Context) (nodestatus.Facts, error) {
+	f, err := l.a.o.Machine.Facts(ctx)
+	if err == nil {
+		l.a.learn(f)
+	}
+	return f, err
 }
 
 // takeUp begins with the pods that are there when the agent starts. Those

@@ -108,6 +108,9 @@ func (m *Manager) EnsurePod(ctx context.Context, name string, r pod.Resources) e
 			return fmt.Errorf("make cgroup %s: %w", m.ParentFor(level), err)
 		}
 	}
+	if err := m.limitHugePages(name, r); err != nil {
+		return fmt.Errorf("make cgroup %s: %w", m.ParentFor(name), err)
+	}
 	m.balance(ctx)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,9 @@ type host struct {
 	seccomp  bool
 	// swap says that the kernel accounts swap per cgroup.
 	swap bool
+	// hugePages are the sizes of huge pages that the runtime can limit, in
+	// bytes.
+	hugePages []int64
 	// minOOM is the lowest oom_score_adj that a container can be given.
 	minOOM int
 	// capabilities are those that this process, and so a containerd beside
@@ -42,6 +46,9 @@ func thisHost() host {
 		h.capabilities = names
 	}
 	h.swap = swapAccounting(h.cgroupV2)
+	if limitsHugePages(h.cgroupV2) {
+		h.hugePages = HugePageSizes("/sys/kernel/mm/hugepages")
+	}
 	if !hasSysResource() {
 		h.minOOM = readInt("/proc/self/oom_score_adj", 0)
 	}
@@ -148,4 +155,31 @@ func oomKills(v2 bool, path string) int {
 		}
 	}
 	return 0
+}
+
+// limitsHugePages says whether runtimes find the controller of huge pages. They
+// do not look for it in a v2 hierarchy beside v1 ones.
+func limitsHugePages(v2 bool) bool {
+	if !v2 {
+		_, err := os.Stat(filepath.Join(cgroupRoot, "hugetlb"))
+		return err == nil
+	}
+	b, err := os.ReadFile(filepath.Join(cgroupRoot, "cgroup.controllers"))
+	return err == nil && slices.Contains(strings.Fields(string(b)), "hugetlb")
+}
+
+// HugePageSizes reads the sizes of huge pages that the kernel has, in bytes.
+func HugePageSizes(dir string) []int64 {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var sizes []int64
+	for _, e := range entries {
+		kib, ok := strings.CutPrefix(e.Name(), "hugepages-")
+		if n, err := strconv.ParseInt(strings.TrimSuffix(kib, "kB"), 10, 64); ok && err == nil {
+			sizes = append(sizes, n<<10)
+		}
+	}
+	return sizes
 }

@@ -216,6 +216,10 @@ func TestBuildSpec(t *testing.T) {
 	if _, run := at["/run"]; run {
 		t.Error("a tmpfs hides the image's /run")
 	}
+	in.host.hugePages, in.req.Resources.HugePages = []int64{2 << 20, 1 << 30}, map[int64]int64{2 << 20: 4 << 20}
+	if s, err := buildSpec(in); err != nil || !slices.Equal(s.Linux.Resources.HugepageLimits, []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}, {Pagesize: "1GB"}}) {
+		t.Errorf("huge pages: %v, %v", s.Linux.Resources.HugepageLimits, err)
+	}
 	in.host.cgroupV2 = false
 	if s, err := buildSpec(in); err != nil || s.Linux.Resources.Unified != nil {
 		t.Errorf("cgroup v1: %v, %v", s.Linux.Resources.Unified, err)

@@ -77,6 +77,7 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 	s.Linux.CgroupsPath = in.cgroup
 	s.Linux.Namespaces = linuxNamespaces(in.req, in.processes, in.host.cgroupV2)
 	setResources(s.Linux.Resources, in.req.Resources, in.host.swap)
+	s.Linux.Resources.HugepageLimits = hugePageLimits(in.req.Resources, in.host.hugePages)
 	if in.host.cgroupV2 {
 		// As Kubernetes has it: out of memory, the container ends as a whole.
 		// Half of its processes would be a state nobody can restart it from.
@@ -179,6 +180,15 @@ func setResources(to *specs.LinuxResources, r pod.Resources, swap bool) {
 		// Memory and swap together as memory alone: no swap.
 		to.Memory.Swap = &r.MemoryLimit
 	}
+}
+
+// hugePageLimits allows what was asked for, and nothing of the other sizes.
+func hugePageLimits(r pod.Resources, sizes []int64) []specs.LinuxHugepageLimit {
+	var out []specs.LinuxHugepageLimit
+	for _, size := range sizes {
+		out = append(out, specs.LinuxHugepageLimit{Pagesize: pod.HugePageName(size), Limit: uint64(max(r.HugePages[size], 0))})
+	}
+	return out
 }
 
 // specMounts are containerd's default mounts without /run, a cgroup mount, the

@@ -50,8 +50,8 @@ func envRules(p string) []Rule {
 }
 
 func containerResourceRules(p string) []Rule {
-	const note = "only cpu, memory and ephemeral-storage are counted and limited"
-	keys, later := []string{"cpu", "memory", "ephemeral-storage"}, []string{"hugepages-*", "?*/?*"}
+	const note = "only cpu, memory, ephemeral-storage and huge pages are counted and limited"
+	keys, later := []string{"cpu", "memory", "ephemeral-storage", "hugepages-*"}, []string{"?*/?*"}
 	return []Rule{
 		{Path: p + ".limits", State: Limited, Keys: keys, Later: later, Note: note},
 		{Path: p + ".requests", State: Limited, Keys: keys, Later: later, Note: note},

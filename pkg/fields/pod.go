@@ -109,10 +109,10 @@ func podSpecRules() []Rule {
 
 // podResourceRules are about what the containers of a pod share.
 func podResourceRules(p string) []Rule {
-	const note = "only cpu and memory are counted and limited"
+	const note = "cpu, memory and hugepages-*"
 	return []Rule{
-		{Path: p + ".limits", State: Limited, Keys: []string{"cpu", "memory"}, Later: []string{"hugepages-*"}, Note: note},
-		{Path: p + ".requests", State: Limited, Keys: []string{"cpu", "memory"}, Later: []string{"hugepages-*"}, Note: note},
+		honoured(p+".limits", note),
+		honoured(p+".requests", note),
 		{Path: p + ".claims", State: Refused, AsKubernetes: true, Note: "claims may not be set for Resources at pod-level"},
 	}
 }

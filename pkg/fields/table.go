@@ -188,10 +188,14 @@ func (t *Table) Count(leaves []string) map[State]int {
 
 // refuses says whether a Limited rule refuses a value or key.
 func (r *Rule) refuses(value string) bool {
-	if slices.Contains(r.Only, value) || slices.Contains(r.Keys, value) {
+	if matches(r.Only, value) || matches(r.Keys, value) {
 		return false
 	}
-	return len(r.Later) == 0 || slices.ContainsFunc(r.Later, func(pattern string) bool {
+	return len(r.Later) == 0 || matches(r.Later, value)
+}
+
+func matches(patterns []string, value string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		ok, err := path.Match(pattern, value)
 		return ok && err == nil
 	})

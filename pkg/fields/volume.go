@@ -9,7 +9,7 @@ func volumeRules(p string) []Rule {
 	return slices.Concat(
 		each(Honoured, p, "name", "hostPath.path", "hostPath.type"),
 		[]Rule{
-			only(p+".emptyDir.medium", "there are no huge pages; use Memory or leave it out", "Memory"),
+			only(p+".emptyDir.medium", "use Memory or leave it out", "Memory", "HugePages", "HugePages-*"),
 			honoured(p+".emptyDir.sizeLimit", ""),
 			refused(p+".emptyDir.mode", "leave it out; the directory is writable for all"),
 			honoured(p+".image.reference", "read-only; it is pulled with the pod's imagePullSecrets"),
@@ -93,10 +93,7 @@ func downwardRules(p string) []Rule {
 func resourceRefRules(p string) []Rule {
 	return []Rule{
 		honoured(p+".containerName", ""),
-		only(p+".resource", "only cpu, memory and ephemeral-storage are counted and limited",
-			"limits.cpu", "limits.memory", "limits.ephemeral-storage",
-			"requests.cpu", "requests.memory", "requests.ephemeral-storage").
-			later("limits.hugepages-*", "requests.hugepages-*"),
+		honoured(p+".resource", "limits and requests of cpu, memory, ephemeral-storage and hugepages-*"),
 		honoured(p+".divisor", "the result is rounded up; a limit that is not set is the node's allocatable"),
 	}
 }

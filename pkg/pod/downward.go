@@ -71,7 +71,8 @@ func ResourceText(p *corev1.Pod, ref *corev1.ResourceFieldSelector, allocatable 
 	}
 	kind, name, _ := strings.Cut(ref.Resource, ".")
 	res := corev1.ResourceName(name)
-	if res != corev1.ResourceCPU && res != corev1.ResourceMemory && res != corev1.ResourceEphemeralStorage {
+	_, huge := HugePageSize(res)
+	if !huge && res != corev1.ResourceCPU && res != corev1.ResourceMemory && res != corev1.ResourceEphemeralStorage {
 		return "", configErrorf("unsupported container resource : %s", ref.Resource)
 	}
 	var q resource.Quantity
@@ -79,7 +80,8 @@ func ResourceText(p *corev1.Pod, ref *corev1.ResourceFieldSelector, allocatable 
 	case "limits":
 		var ok bool
 		if q, ok = c.Resources.Limits[res]; !ok || q.IsZero() {
-			if q = podLimit(p, res); q.IsZero() {
+			// There are never more huge pages than somebody has asked for.
+			if q = podLimit(p, res); q.IsZero() && !huge {
 				q = allocatable[res]
 			}
 		}

@@ -202,6 +202,10 @@ type Resources struct {
 	MemoryLimit int64
 	// PIDsLimit is how many processes and threads there may be.
 	PIDsLimit int64
+	// HugePages are bytes by the size of the pages. A container or pod that is
+	// made gets none of the sizes that are not here; one that is resized keeps
+	// what it has.
+	HugePages map[int64]int64
 }
 
 // Clock tells the time; loops take it so that tests can script it.

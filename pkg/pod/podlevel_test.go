@@ -1,6 +1,7 @@
 package pod_test
 
 import (
+	"reflect"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,7 +47,7 @@ func TestResourcesOfThePodItself(t *testing.T) {
 			pod.QOSClass(p), pod.PodResources(p), pod.ResourcesFor(p, a), pod.ResourcesFor(p, b),
 			pod.OOMScoreAdj(p, b, 1<<30),
 		}
-		if got != tc.want {
+		if !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", tc.name, got, tc.want)
 		}
 	}

@@ -2,6 +2,7 @@ package pod_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -40,7 +41,7 @@ func TestExpand(t *testing.T) {
 		"$( A )":          "$( A )",
 		"ünï $(A) $(B) ✓": "ünï 1 two words ✓",
 	} {
-		if got := pod.Expand(in, vars); got != want {
+		if got := pod.Expand(in, vars); !reflect.DeepEqual(got, want) {
 			t.Errorf("Expand(%q) = %q, want %q", in, got, want)
 		}
 	}
@@ -143,7 +144,7 @@ func TestResourcesFor(t *testing.T) {
 		{"most", quantities("cpu", "1000"), nil, pod.Resources{CPUShares: 262144}},
 	} {
 		c := &corev1.Container{Resources: corev1.ResourceRequirements{Requests: tc.requests, Limits: tc.limits}}
-		if got := pod.ResourcesFor(&corev1.Pod{}, c); got != tc.want {
+		if got := pod.ResourcesFor(&corev1.Pod{}, c); !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
 	}
@@ -155,11 +156,11 @@ func TestPodResources(t *testing.T) {
 	p.Spec.InitContainers[0].Resources.Limits = quantities("cpu", "2", "memory", "64Mi")
 	p.Spec.Containers[0].Resources.Limits = quantities("cpu", "500m", "memory", "64Mi")
 	p.Spec.Containers[1].Resources.Limits = quantities("cpu", "500m", "memory", "64Mi")
-	if got, want := pod.PodResources(p), (pod.Resources{CPUShares: 2048, CPUQuota: 200000, CPUPeriod: 100000, MemoryLimit: 128 << 20}); got != want {
+	if got, want := pod.PodResources(p), (pod.Resources{CPUShares: 2048, CPUQuota: 200000, CPUPeriod: 100000, MemoryLimit: 128 << 20}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	p.Spec.Containers[1].Resources.Limits = nil
-	if got, want := pod.PodResources(p), (pod.Resources{CPUShares: 2048}); got != want {
+	if got, want := pod.PodResources(p), (pod.Resources{CPUShares: 2048}); !reflect.DeepEqual(got, want) {
 		t.Errorf("with an unlimited container: %+v, want %+v", got, want)
 	}
 }

@@ -24,7 +24,7 @@ func ResourcesFor(p *corev1.Pod, c *corev1.Container) Resources {
 	if !ok {
 		request = cpu
 	}
-	r := Resources{CPUShares: shares(request.MilliValue()), MemoryLimit: memory.Value()}
+	r := Resources{CPUShares: shares(request.MilliValue()), MemoryLimit: memory.Value(), HugePages: containerHugePages(p, c)}
 	r.CPUQuota, r.CPUPeriod = quota(cpu.MilliValue())
 	return r
 }
@@ -41,7 +41,7 @@ func PodResources(p *corev1.Pod) Resources {
 		}
 	}
 	overhead := p.Spec.Overhead
-	r := Resources{CPUShares: shares(request + overhead.Cpu().MilliValue())}
+	r := Resources{CPUShares: shares(request + overhead.Cpu().MilliValue()), HugePages: podHugePages(p)}
 	cpu := wholeLimit(p, corev1.ResourceCPU, (*resource.Quantity).MilliValue)
 	if cpu > 0 {
 		r.CPUQuota, r.CPUPeriod = quota(cpu + overhead.Cpu().MilliValue())

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -57,6 +58,13 @@ func prepareEmptyDir(dir string, p *corev1.Pod, s *corev1.EmptyDirVolumeSource) 
 	case corev1.StorageMediumMemory:
 		return tmpfs(dir, fmt.Sprintf("%s,size=%d", memoryMode(groupOf(p)), memoryDirSize(p, s)), 0)
 	}
+	if s.Medium == corev1.StorageMediumHugePages || strings.HasPrefix(string(s.Medium), string(corev1.StorageMediumHugePagesPrefix)) {
+		size, err := pod.HugePageVolume(p, s.Medium)
+		if err != nil {
+			return err
+		}
+		return mountOnce("hugetlbfs", dir, fmt.Sprintf("%s,pagesize=%d", memoryMode(groupOf(p)), size), 0)
+	}
 	return unsupported(fmt.Sprintf("emptyDir medium %q", s.Medium))
 }
 
@@ -105,7 +113,10 @@ func memoryMode(group int) string {
 }
 
 // tmpfs mounts a file system in memory at dir, if none is there.
-func tmpfs(dir, options string, flags uintptr) error {
+func tmpfs(dir, options string, flags uintptr) error { return mountOnce("tmpfs", dir, options, flags) }
+
+// mountOnce mounts a file system of the kernel's own at dir, if none is there.
+func mountOnce(kind, dir, options string, flags uintptr) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return written(err)
 	}
@@ -113,8 +124,8 @@ func tmpfs(dir, options string, flags uintptr) error {
 	if err != nil || mounted {
 		return err
 	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, options); err != nil {
-		return fmt.Errorf("mounting a tmpfs at %s: %w", dir, err)
+	if err := unix.Mount(kind, dir, kind, flags, options); err != nil {
+		return fmt.Errorf("mounting a %s at %s: %w", kind, dir, err)
 	}
 	return nil
 }

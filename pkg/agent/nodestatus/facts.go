@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const hugePagesDir = "/sys/kernel/mm/hugepages"
+
 // Facts are readings of a machine at one instant. Sizes are in bytes.
 type Facts struct {
 	CPUs            int
@@ -27,7 +29,9 @@ type Facts struct {
 	InodesFree    int64
 	// PIDMax is how many tasks the kernel allows, PIDs how many there are.
 	PIDMax int64
-	PIDs   int64
+	// HugePages are the bytes set aside for huge pages, by their size.
+	HugePages map[int64]int64
+	PIDs      int64
 
 	Hostname   string
 	MachineID  string
@@ -73,6 +77,7 @@ func (m Machine) Facts(context.Context) (Facts, error) {
 	if err := m.processes(&f); err != nil {
 		return Facts{}, err
 	}
+	f.HugePages = m.hugePages()
 	if err := m.disk(&f); err != nil {
 		return Facts{}, err
 	}
@@ -97,6 +102,27 @@ func (m Machine) memory(f *Facts) error {
 	}
 	f.MemoryTotal, f.MemoryAvailable, err = parseMeminfo(string(b))
 	return err
+}
+
+// hugePages are none on a kernel without them.
+func (m Machine) hugePages() map[int64]int64 {
+	entries, err := os.ReadDir(m.path(hugePagesDir))
+	if err != nil {
+		return nil
+	}
+	out := map[int64]int64{}
+	for _, e := range entries {
+		kib, ok := strings.CutPrefix(e.Name(), "hugepages-")
+		size, err := strconv.ParseInt(strings.TrimSuffix(kib, "kB"), 10, 64)
+		if !ok || err != nil || size <= 0 {
+			continue
+		}
+		pages, err := strconv.ParseInt(m.line(filepath.Join(hugePagesDir, e.Name(), "nr_hugepages")), 10, 64)
+		if err == nil && pages <= math.MaxInt64/1024/size {
+			out[size*1024] = pages * size * 1024
+		}
+	}
+	return out
 }
 
 func (m Machine) processes(f *Facts) error {

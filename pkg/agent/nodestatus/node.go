@@ -28,6 +28,8 @@ type Identity struct {
 	// free comes on top.
 	Reserved   corev1.ResourceList
 	Thresholds []eviction.Threshold
+	// UnlimitedHugePages: a pod cannot be kept from the huge pages of others.
+	UnlimitedHugePages bool
 	// AgentVersion is shown as kubeletVersion; clients parse it as a semantic
 	// version with a leading v.
 	AgentVersion string
@@ -83,7 +85,7 @@ func (id Identity) Status(old corev1.NodeStatus, r Reading, now metav1.Time) cor
 	s := *old.DeepCopy()
 	f := r.Facts
 	s.Capacity = id.capacity(f)
-	s.Allocatable = eviction.Allocatable(s.Capacity, id.Reserved, eviction.Reserved(id.Thresholds, s.Capacity))
+	s.Allocatable = eviction.Allocatable(s.Capacity, id.Reserved, eviction.Reserved(id.Thresholds, s.Capacity), id.hugePages(f))
 	s.Addresses = id.addresses(f.Hostname)
 	s.NodeInfo = corev1.NodeSystemInfo{
 		MachineID:               f.MachineID,
@@ -114,13 +116,36 @@ func (id Identity) Status(old corev1.NodeStatus, r Reading, now metav1.Time) cor
 	return s
 }
 
+// hugePages is what they take from other memory; where a pod cannot be held to
+// its own there are none to give.
+func (id Identity) hugePages(f Facts) corev1.ResourceList {
+	out := corev1.ResourceList{}
+	var sum int64
+	for size, bytes := range f.HugePages {
+		sum += bytes
+		if id.UnlimitedHugePages {
+			out[hugePagesName(size)] = *resource.NewQuantity(bytes, resource.BinarySI)
+		}
+	}
+	out[corev1.ResourceMemory] = *resource.NewQuantity(sum, resource.BinarySI)
+	return out
+}
+
+func hugePagesName(size int64) corev1.ResourceName {
+	return corev1.ResourceName(corev1.ResourceHugePagesPrefix + resource.NewQuantity(size, resource.BinarySI).String())
+}
+
 func (id Identity) capacity(f Facts) corev1.ResourceList {
-	return corev1.ResourceList{
+	list := corev1.ResourceList{
 		corev1.ResourceCPU:              *resource.NewQuantity(int64(f.CPUs), resource.DecimalSI),
 		corev1.ResourceMemory:           *resource.NewQuantity(f.MemoryTotal, resource.BinarySI),
 		corev1.ResourcePods:             *resource.NewQuantity(id.MaxPods, resource.DecimalSI),
 		corev1.ResourceEphemeralStorage: *resource.NewQuantity(f.DiskTotal, resource.BinarySI),
 	}
+	for size, bytes := range f.HugePages {
+		list[hugePagesName(size)] = *resource.NewQuantity(bytes, resource.BinarySI)
+	}
+	return list
 }
 
 func (id Identity) addresses(hostname string) []corev1.NodeAddress {

@@ -97,19 +97,44 @@ func TestStatusTransitions(t *testing.T) {
 	}
 }
 
+// Huge pages are taken from the memory that there is for others. Where no pod can
+// be held to its own there are none to give.
+func TestHugePages(t *testing.T) {
+	id := Identity{Name: "n", MaxPods: 5}
+	f := healthyFacts()
+	plain := id.Status(corev1.NodeStatus{}, Reading{Facts: f}, metav1.Now())
+	f.HugePages = map[int64]int64{2 << 20: 8 << 20, 1 << 30: 0}
+	for _, id.UnlimitedHugePages = range []bool{false, true} {
+		s := id.Status(corev1.NodeStatus{}, Reading{Facts: f}, metav1.Now())
+		capacity, given, giga := s.Capacity["hugepages-2Mi"], s.Allocatable["hugepages-2Mi"], s.Capacity["hugepages-1Gi"]
+		want := int64(8 << 20)
+		if id.UnlimitedHugePages {
+			want = 0
+		}
+		if capacity.Value() != 8<<20 || given.Value() != want || !giga.IsZero() {
+			t.Errorf("capacity %v, allocatable %v", s.Capacity, s.Allocatable)
+		}
+		if less := plain.Allocatable.Memory().Value() - s.Allocatable.Memory().Value(); less != 8<<20 || s.Capacity.Memory().Cmp(*plain.Capacity.Memory()) != 0 {
+			t.Errorf("%d bytes less", less)
+		}
+	}
+}
+
 func TestMachine(t *testing.T) {
 	root := t.TempDir()
 	for path, content := range map[string]string{
-		"etc/machine-id":                  "mid\n",
-		"etc/os-release":                  "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
-		"proc/meminfo":                    "MemTotal:       2048 kB\nMemFree: 1000 kB\nMemAvailable:   1 kB\nInactive(file):   24 kB\n",
-		"proc/loadavg":                    "0.00 0.01 0.05 1/234 5678\n",
-		"proc/sys/kernel/pid_max":         "4194304\n",
-		"proc/sys/kernel/threads-max":     "1000\n",
-		"proc/sys/kernel/osrelease":       "6.1.0\n",
-		"proc/sys/kernel/hostname":        "box\n",
-		"proc/sys/kernel/random/boot_id":  "bid\n",
-		"sys/class/dmi/id/irrelevant.txt": "",
+		"etc/machine-id":                                        "mid\n",
+		"etc/os-release":                                        "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
+		"proc/meminfo":                                          "MemTotal:       2048 kB\nMemFree: 1000 kB\nMemAvailable:   1 kB\nInactive(file):   24 kB\n",
+		"proc/loadavg":                                          "0.00 0.01 0.05 1/234 5678\n",
+		"proc/sys/kernel/pid_max":                               "4194304\n",
+		"proc/sys/kernel/threads-max":                           "1000\n",
+		"proc/sys/kernel/osrelease":                             "6.1.0\n",
+		"proc/sys/kernel/hostname":                              "box\n",
+		"proc/sys/kernel/random/boot_id":                        "bid\n",
+		"sys/class/dmi/id/irrelevant.txt":                       "",
+		"sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages": "3\n",
+		"sys/kernel/mm/hugepages/other":                         "",
 	} {
 		p := filepath.Join(root, path)
 		if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
@@ -122,6 +147,9 @@ func TestMachine(t *testing.T) {
 	f, err := Machine{Root: root, DataDir: root}.Facts(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(f.HugePages) != 1 || f.HugePages[2<<20] != 6<<20 {
+		t.Errorf("huge pages %v", f.HugePages)
 	}
 	if f.MemoryTotal != 2<<20 || f.MemoryAvailable != 1<<20 || f.PIDs != 234 || f.PIDMax != 1000 {
 		t.Errorf("%+v", f)

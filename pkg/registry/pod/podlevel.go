@@ -21,7 +21,11 @@ func podLevelSet(s *corev1.PodSpec) bool {
 // with what its containers request together, else with the limits. It comes
 // after admission, which may have changed the containers.
 func defaultPodLevel(s *corev1.PodSpec) {
-	if s.Resources == nil || len(s.Resources.Limits) == 0 {
+	if s.Resources == nil {
+		return
+	}
+	defaultPodHugePages(s)
+	if len(s.Resources.Limits) == 0 {
 		return
 	}
 	requests := s.Resources.Requests
@@ -34,6 +38,11 @@ func defaultPodLevel(s *corev1.PodSpec) {
 			if _, ok := requests[name]; !ok && (name == corev1.ResourceCPU || name == corev1.ResourceMemory) {
 				requests[name] = q.DeepCopy()
 			}
+		}
+	}
+	for name, q := range s.Resources.Limits {
+		if _, ok := requests[name]; !ok && strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix) {
+			requests[name] = q.DeepCopy()
 		}
 	}
 	if len(requests) > 0 {
@@ -58,6 +67,7 @@ func validatePodLevel(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 				fmt.Sprintf("must be greater than or equal to aggregate container requests of %s", need.String())))
 		}
 	}
+	errs = append(errs, validatePodHugePages(s, path)...)
 	for i := range s.Containers {
 		limits := s.Containers[i].Resources.Limits
 		for _, name := range slices.Sorted(maps.Keys(limits)) {

@@ -81,7 +81,7 @@ func TestValidateResize(t *testing.T) {
 		"unsupported": {more: true, change: func(p *corev1.Pod) {
 			set(p.Spec.Containers[0].Resources.Limits, "example.com/gpu", "1")
 		}, want: []string{
-			"spec.containers[0].resources.limits[example.com/gpu]: Forbidden: not supported yet: only cpu, memory and ephemeral-storage are counted and limited",
+			"spec.containers[0].resources.limits[example.com/gpu]: Forbidden: not supported yet: only cpu, memory, ephemeral-storage and huge pages are counted and limited",
 			"spec: Forbidden: only cpu and memory resources are mutable",
 		}},
 	} {

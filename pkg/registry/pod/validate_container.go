@@ -231,12 +231,26 @@ func validateResources(r *corev1.ResourceRequirements, path *field.Path) field.E
 	for _, name := range slices.Sorted(maps.Keys(r.Requests)) {
 		request := r.Requests[name]
 		limit, ok := r.Limits[name]
-		if ok && request.Cmp(limit) > 0 {
+		whole := alwaysWhole(string(name))
+		switch {
+		case !ok && whole:
+			errs = append(errs, field.Required(path.Child("limits"), "Limit must be set for non overcommitable resources"))
+		case ok && whole && request.Cmp(limit) != 0:
+			errs = append(errs, field.Invalid(path.Child("requests"), request.String(),
+				fmt.Sprintf("must be equal to %s limit of %s", name, limit.String())))
+		case ok && request.Cmp(limit) > 0:
 			errs = append(errs, field.Invalid(path.Child("requests"), request.String(),
 				fmt.Sprintf("must be less than or equal to %s limit of %s", name, limit.String())))
 		}
 	}
-	return errs
+	return append(errs, validateHugePages(r, path)...)
+}
+
+// alwaysWhole says whether who asks for a resource gets all of it at once: it
+// cannot be promised to others too.
+func alwaysWhole(name string) bool {
+	return strings.HasPrefix(name, corev1.ResourceHugePagesPrefix) ||
+		strings.Contains(name, "/") && !strings.Contains(name, corev1.ResourceDefaultNamespacePrefix)
 }
 
 // ValidateResourceList checks amounts and names. The names that Kubernetes
