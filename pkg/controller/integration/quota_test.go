@@ -61,6 +61,7 @@ func refusedWith(t *testing.T, err error, text string) {
 func resourceQuota(t *testing.T, c kubernetes.Interface, ns string) {
 	t.Run("Concurrent", func(t *testing.T) { concurrentCreates(t, c, ns) })
 	t.Run("Pods", func(t *testing.T) { quotaOfPods(t, c, "quota-pods") })
+	t.Run("Claims", func(t *testing.T) { quotaOfClaims(t, c, "quota-claims") })
 	t.Run("Workloads", func(t *testing.T) { quotaOfWorkloads(t, c, "quota-workloads") })
 }
 
@@ -185,6 +186,40 @@ func quotaOfPods(t *testing.T, c kubernetes.Interface, ns string) {
 		t.Fatal(err)
 	}
 	eventually(t, func() string { return uses(t, c, ns, "q", "limits.memory: 0/1Gi, pods: 0/2, requests.cpu: 0/1") })
+}
+
+// Claims are counted, and their bytes, in all and by class.
+func quotaOfClaims(t *testing.T, c kubernetes.Interface, ns string) {
+	makeNamespace(t, c, ns)
+	const classed = "slow.storageclass.storage.k8s.io/requests.storage"
+	makeQuota(t, c, ns, "disk", corev1.ResourceQuotaSpec{Hard: amounts(map[corev1.ResourceName]string{
+		"persistentvolumeclaims": "2", "requests.storage": "6Gi", classed: "2Gi", "services": "1",
+	})})
+	claim := func(name, class, bytes string) error {
+		_, err := c.CoreV1().PersistentVolumeClaims(ns).Create(t.Context(), &corev1.PersistentVolumeClaim{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: corev1.PersistentVolumeClaimSpec{
+				StorageClassName: &class, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+				Resources: corev1.VolumeResourceRequirements{Requests: amounts(map[corev1.ResourceName]string{"storage": bytes})},
+			},
+		}, metav1.CreateOptions{})
+		return err
+	}
+	if err := claim("a", "slow", "1Gi"); err != nil {
+		t.Fatal(err)
+	}
+	refusedWith(t, claim("b", "slow", "2Gi"), "exceeded quota: disk, requested: "+classed+"=2Gi, used: "+classed+"=1Gi, limited: "+classed+"=2Gi")
+	refusedWith(t, claim("b", "other", "6Gi"), "exceeded quota: disk, requested: requests.storage=6Gi, used: requests.storage=1Gi, limited: requests.storage=6Gi")
+	if err := claim("b", "other", "4Gi"); err != nil {
+		t.Error(err)
+	}
+	refusedWith(t, claim("c", "other", "1Gi"), "exceeded quota: disk, requested: persistentvolumeclaims=1, used: persistentvolumeclaims=2, limited: persistentvolumeclaims=2")
+	if err := c.CoreV1().PersistentVolumeClaims(ns).Delete(t.Context(), "b", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		return uses(t, c, ns, "disk", "persistentvolumeclaims: 1/2, requests.storage: 1Gi/6Gi, services: 0/1, "+classed+": 1Gi/2Gi")
+	})
 }
 
 func quotaOfWorkloads(t *testing.T, c kubernetes.Interface, ns string) {

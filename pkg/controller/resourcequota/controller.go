@@ -31,6 +31,8 @@ const (
 	resync = 5 * time.Minute
 )
 
+var claimResource = corev1.Resource("persistentvolumeclaims")
+
 // Monitors know the objects of all kinds.
 type Monitors interface {
 	Subscribe(resources.Handler)
@@ -81,10 +83,11 @@ func New(o Options) (*Controller, error) {
 	if o.Client == nil || o.Metadata == nil || o.Informers == nil || o.Monitors == nil {
 		return nil, errors.New("resourcequota: no client, no informers or no monitors")
 	}
-	quotas, pods := o.Informers.Core().V1().ResourceQuotas().Informer(), o.Informers.Core().V1().Pods().Informer()
+	core := o.Informers.Core().V1()
+	quotas, pods, claims := core.ResourceQuotas().Informer(), core.Pods().Informer(), core.PersistentVolumeClaims().Informer()
 	c := &Controller{
 		client: o.Client, metadata: o.Metadata, monitors: o.Monitors, quotas: quotas.GetIndexer(),
-		whole: map[schema.GroupResource]cache.Indexer{corev1.Resource("pods"): pods.GetIndexer()},
+		whole: map[schema.GroupResource]cache.Indexer{corev1.Resource("pods"): pods.GetIndexer(), claimResource: claims.GetIndexer()},
 		ready: make(chan struct{}), queue: work.New[string](o.Log),
 		seen: map[string]seen{}, waiting: map[string]time.Time{},
 	}
@@ -96,6 +99,7 @@ func New(o Options) (*Controller, error) {
 		workload.Watched{Informer: pods, Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc: c.podCame, UpdateFunc: c.podChanged, DeleteFunc: c.podGone,
 		}},
+		workload.Watched{Informer: claims, Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: c.claimChanged, DeleteFunc: c.claimGone}},
 	); err != nil {
 		return nil, fmt.Errorf("resourcequota: %w", err)
 	}
@@ -167,6 +171,24 @@ func (c *Controller) podGone(obj any) {
 	}
 	if p, ok := obj.(*corev1.Pod); ok {
 		c.wake(corev1.Resource("pods"), p.Namespace, 0)
+	}
+}
+
+// claimChanged: what a claim has been given can grow and shrink.
+func (c *Controller) claimChanged(old, obj any) {
+	was, okOld := old.(*corev1.PersistentVolumeClaim)
+	now, ok := obj.(*corev1.PersistentVolumeClaim)
+	if ok && okOld && was.ResourceVersion != now.ResourceVersion && ChangesClaim(was, now) {
+		c.wake(claimResource, now.Namespace, 0)
+	}
+}
+
+func (c *Controller) claimGone(obj any) {
+	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = lost.Obj
+	}
+	if claim, ok := obj.(*corev1.PersistentVolumeClaim); ok {
+		c.wake(claimResource, claim.Namespace, 0)
 	}
 }
 
@@ -324,7 +346,7 @@ func (c *Controller) usage(ctx context.Context, q *corev1.ResourceQuota, now tim
 		if err != nil {
 			return nil, 0, err
 		}
-		if served || k.Resource == corev1.Resource("services") || k.Resource == corev1.Resource("persistentvolumeclaims") {
+		if served || k.Resource == corev1.Resource("services") {
 			SumCount(sum, k, q, n)
 		}
 	}

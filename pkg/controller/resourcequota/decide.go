@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -138,6 +139,16 @@ func SumCount(sum corev1.ResourceList, k quota.Kind, q *corev1.ResourceQuota, n 
 func Frees(was, now *corev1.Pod, at time.Time) bool {
 	k := quota.Pods()
 	return quota.Terminating(was) != quota.Terminating(now) || !quota.Equal(k.Usage(was, at), k.Usage(now, at))
+}
+
+// ChangesClaim reports whether a change of a claim can change what it is charged
+// with, or to which quotas.
+func ChangesClaim(was, now *corev1.PersistentVolumeClaim) bool {
+	k := quota.Claims()
+	return !quota.Equal(k.Usage(was, time.Time{}), k.Usage(now, time.Time{})) ||
+		!apiequality.Semantic.DeepEqual(was.Spec.VolumeAttributesClassName, now.Spec.VolumeAttributesClassName) ||
+		!apiequality.Semantic.DeepEqual(was.Status.CurrentVolumeAttributesClassName, now.Status.CurrentVolumeAttributesClassName) ||
+		!apiequality.Semantic.DeepEqual(was.Status.ModifyVolumeStatus, now.Status.ModifyVolumeStatus)
 }
 
 // Overdue is how long until the first pod that is being deleted is charged for
