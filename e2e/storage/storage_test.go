@@ -18,7 +18,7 @@ import (
 func TestStorage(t *testing.T) {
 	c := harness.Started(t)
 	for name, f := range map[string]func(*testing.T, *harness.Carob){
-		"default class": defaultClass, "chosen volumes": chosen, "ephemeral": ephemeral, "refused and waiting": refused, "missing": missing,
+		"default class": defaultClass, "chosen volumes": chosen, "ephemeral": ephemeral, "refused and waiting": refused, "missing": missing, "stateful": stateful,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, c) })
 	}

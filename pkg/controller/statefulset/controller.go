@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +42,7 @@ type Controller struct {
 	client                kubernetes.Interface
 	hands                 *workload.Hands
 	sets, revisions, pods cache.Indexer
+	claims                cache.Indexer
 	synced                []cache.DoneChecker
 	ready                 chan struct{}
 	queue                 *work.Queue[string]
@@ -55,10 +57,11 @@ func New(o Options) (*Controller, error) {
 	}
 	apps := o.Informers.Apps().V1()
 	sets, revisions, pods := apps.StatefulSets().Informer(), apps.ControllerRevisions().Informer(), o.Informers.Core().V1().Pods().Informer()
+	claims := o.Informers.Core().V1().PersistentVolumeClaims().Informer()
 	c := &Controller{
-		client: o.Client,
-		hands:  &workload.Hands{Client: o.Client, Recorder: o.Recorder, Pending: workload.NewPending(), Message: message},
-		sets:   sets.GetIndexer(), revisions: revisions.GetIndexer(), pods: pods.GetIndexer(),
+		client: o.Client, claims: claims.GetIndexer(),
+		hands: &workload.Hands{Client: o.Client, Recorder: o.Recorder, Pending: workload.NewPending(), Message: message},
+		sets:  sets.GetIndexer(), revisions: revisions.GetIndexer(), pods: pods.GetIndexer(),
 		ready: make(chan struct{}), queue: work.New[string](o.Log),
 	}
 	for _, i := range []cache.SharedIndexInformer{revisions, pods} {
@@ -72,6 +75,7 @@ func New(o Options) (*Controller, error) {
 		workload.Watched{Informer: sets, Handler: workload.Owners(c.queue.Add)},
 		workload.Watched{Informer: revisions, Handler: workload.Handler[*appsv1.ControllerRevision]{Kind: kind, Wake: c.queue.Add}.Funcs()},
 		workload.Watched{Informer: pods, Handler: workload.Handler[*corev1.Pod]{Kind: kind, Pending: c.hands.Pending, Wake: c.queue.Add, Orphan: c.orphan}.Funcs()},
+		workload.Watched{Informer: claims, Handler: cache.ResourceEventHandlerFuncs{AddFunc: c.claimChanged, UpdateFunc: func(_, now any) { c.claimChanged(now) }, DeleteFunc: c.claimChanged}},
 	); err != nil {
 		return nil, fmt.Errorf("statefulset: %w", err)
 	}
@@ -91,6 +95,29 @@ func (c *Controller) orphan(p *corev1.Pod) {
 	for _, set := range workload.Adopters(c.sets, p, func(o *appsv1.StatefulSet) *metav1.LabelSelector { return o.Spec.Selector }) {
 		if Ordinal(set.Name, p.Name) >= 0 {
 			c.queue.Add(workload.Key(set))
+		}
+	}
+}
+
+// claimChanged wakes the sets whose claim it may be: what they wait for may have
+// gone, or been made.
+func (c *Controller) claimChanged(obj any) {
+	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = lost.Obj
+	}
+	p, ok := obj.(*corev1.PersistentVolumeClaim)
+	if !ok {
+		return
+	}
+	for _, obj := range c.sets.List() {
+		set, ok := obj.(*appsv1.StatefulSet)
+		if !ok || set.Namespace != p.Namespace {
+			continue
+		}
+		for i := range set.Spec.VolumeClaimTemplates {
+			if strings.HasPrefix(p.Name, set.Spec.VolumeClaimTemplates[i].Name+"-"+set.Name+"-") {
+				c.queue.Add(workload.Key(set))
+			}
 		}
 	}
 }
@@ -139,7 +166,7 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 		return err
 	}
 	plan := Decide(set, pods, current, update, set.Status.CollisionCount, time.Now())
-	failure := c.carryOut(ctx, set, plan)
+	failure := c.carryOut(ctx, set, plan, pods)
 	if err := c.writeStatus(ctx, set, plan.Status); err != nil {
 		return workload.Outdated(err)
 	}
@@ -202,8 +229,16 @@ func (c *Controller) revise(ctx context.Context, set *appsv1.StatefulSet, all []
 	return h, true, c.writeStatus(ctx, set, status)
 }
 
-func (c *Controller) carryOut(ctx context.Context, set *appsv1.StatefulSet, p Plan) error {
+func (c *Controller) carryOut(ctx context.Context, set *appsv1.StatefulSet, p Plan, pods []*corev1.Pod) error {
+	if set.DeletionTimestamp == nil && len(set.Spec.VolumeClaimTemplates) > 0 {
+		if err := c.ownClaims(ctx, set, pods); err != nil {
+			return err
+		}
+	}
 	for _, pod := range p.Create {
+		if err := c.makeClaims(ctx, set, pod); err != nil {
+			return err
+		}
 		if err := c.hands.Create(ctx, set, pod); err != nil {
 			return err
 		}

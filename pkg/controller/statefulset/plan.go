@@ -259,6 +259,7 @@ func (p *planner) newPod(ordinal int) *corev1.Pod {
 	pod = identified(pod, ordinal)
 	pod.Labels[appsv1.ControllerRevisionHashLabelKey] = revision.Name
 	pod.Spec.Hostname, pod.Spec.Subdomain = pod.Name, p.set.Spec.ServiceName
+	withClaims(p.set, pod, ordinal)
 	return pod
 }
 

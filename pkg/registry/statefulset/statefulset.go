@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/carob-project/carob/pkg/registry/kind"
+	"github.com/carob-project/carob/pkg/registry/persistentvolumeclaim"
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/workload"
 )
@@ -84,6 +85,12 @@ func SetDefaults(o *appsv1.StatefulSet) {
 		if *p == "" {
 			*p = appsv1.RetainPersistentVolumeClaimRetentionPolicyType
 		}
+	}
+	for i := range s.VolumeClaimTemplates {
+		c := &s.VolumeClaimTemplates[i]
+		// Kubernetes shows them as claims of their own.
+		c.APIVersion, c.Kind = "v1", "PersistentVolumeClaim"
+		persistentvolumeclaim.SetDefaults(c)
 	}
 	if s.Replicas == nil {
 		s.Replicas = ptr.To[int32](1)

@@ -6,13 +6,14 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
-	"github.com/carob-project/carob/pkg/fields"
 	"github.com/carob-project/carob/pkg/registry/kind"
+	"github.com/carob-project/carob/pkg/registry/persistentvolumeclaim"
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/workload"
 )
@@ -98,10 +99,12 @@ func Validate(o *appsv1.StatefulSet) field.ErrorList {
 			fmt.Sprintf("must be '%s' or '%s'", appsv1.OrderedReadyPodManagement, appsv1.ParallelPodManagement)))
 	}
 	errs = append(errs, validateStrategy(&s.UpdateStrategy, at.Child("updateStrategy"))...)
-	if len(s.VolumeClaimTemplates) > 0 {
-		errs = append(errs, field.Forbidden(at.Child("volumeClaimTemplates"), fields.NotYet+"there are no claims; use emptyDir or hostPath"))
-	}
 	errs = append(errs, validateRetention(s.PersistentVolumeClaimRetentionPolicy, at.Child("persistentVolumeClaimRetentionPolicy"))...)
+	for i := range s.VolumeClaimTemplates {
+		at, c := at.Child("volumeClaimTemplates").Index(i).Child("spec"), &s.VolumeClaimTemplates[i].Spec
+		errs = append(errs, persistentvolumeclaim.ValidateSpec(c, at)...)
+		errs = append(errs, persistentvolumeclaim.RefuseSpec(c, at)...)
+	}
 	errs = append(errs, workload.NonNegative(int64(ptr.Deref(s.Replicas, 0)), at.Child("replicas"))...)
 	errs = append(errs, workload.NonNegative(int64(s.MinReadySeconds), at.Child("minReadySeconds"))...)
 	if s.Ordinals != nil {
@@ -120,7 +123,31 @@ func Validate(o *appsv1.StatefulSet) field.ErrorList {
 	// Hostname and subdomain are the controller's to set.
 	template := s.Template.DeepCopy()
 	template.Spec.Hostname, template.Spec.Subdomain = "", ""
+	template.Spec.Volumes = withClaims(s)
 	return append(errs, workload.ValidateTemplate(template, selector, at.Child("template"), "StatefulSet")...)
+}
+
+// withClaims are the volumes that a pod of the set has: those of its claims, and
+// those of the template that have other names.
+func withClaims(s *appsv1.StatefulSetSpec) []corev1.Volume {
+	var out []corev1.Volume
+	has := func(name string) bool {
+		return slices.ContainsFunc(out, func(v corev1.Volume) bool { return v.Name == name })
+	}
+	for i := range s.VolumeClaimTemplates {
+		if name := s.VolumeClaimTemplates[i].Name; !has(name) {
+			out = append(out, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
+				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name},
+			}})
+		}
+	}
+	claims := len(out)
+	for _, v := range s.Template.Spec.Volumes {
+		if !slices.ContainsFunc(out[:claims], func(c corev1.Volume) bool { return c.Name == v.Name }) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 func validateRetention(p *appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy, at *field.Path) field.ErrorList {
