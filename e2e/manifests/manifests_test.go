@@ -70,6 +70,31 @@ var checks = map[string]func(*testing.T, applied){
 	"cronjob.yaml":           cronJob,
 }
 
+// folders are the examples that are more than a file, and the tests that keep
+// them.
+var folders = map[string]string{"folder": "e2e/folder"}
+
+func TestFolders(t *testing.T) {
+	entries, err := os.ReadDir(filepath.Join(harness.Root(t), "manifests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		tests, err := filepath.Glob(filepath.Join(harness.Root(t), folders[e.Name()], "*_test.go"))
+		found := false
+		for _, f := range tests {
+			data, err := os.ReadFile(f)
+			found = found || err == nil && strings.Contains(string(data), `"manifests", "`+e.Name()+`"`)
+		}
+		if err != nil || folders[e.Name()] == "" || !found {
+			t.Errorf("nothing checks the folder %s", e.Name())
+		}
+	}
+}
+
 func TestManifests(t *testing.T) {
 	c := harness.New(t)
 	c.Args = append(c.Args, "--pod-pids-limit", podPIDs)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/carob-project/carob/pkg/controller/revision"
+	"github.com/carob-project/carob/pkg/controller/rollback"
 	"github.com/carob-project/carob/pkg/controller/work"
 	"github.com/carob-project/carob/pkg/controller/workload"
 )
@@ -167,7 +169,11 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	p := Decide(Input{
 		Set: set, Pods: pods, Nodes: c.allNodes(), Hash: latest.Labels[hashLabel], Failures: c.recall(set.UID), Now: time.Now(),
 	})
-	if err := c.carryOut(ctx, set, p); err != nil {
+	back := follow(set, pods, revisions, latest, &p, time.Now())
+	if err := c.carryOut(ctx, set, p, back.Annotations); err != nil {
+		return workload.Outdated(err)
+	}
+	if err := c.rollBack(ctx, set, back); err != nil {
 		return workload.Outdated(err)
 	}
 	if set.DeletionTimestamp == nil {
@@ -229,7 +235,7 @@ func (c *Controller) revise(ctx context.Context, set *appsv1.DaemonSet, all []*a
 	}
 	status := *set.Status.DeepCopy()
 	status.CollisionCount = ptr.To(ptr.Deref(status.CollisionCount, 0) + 1)
-	return h.Latest, true, c.writeStatus(ctx, set, status)
+	return h.Latest, true, c.writeStatus(ctx, set, status, nil)
 }
 
 // excess returns the oldest revisions beyond the limit that no pod is of.
@@ -239,6 +245,9 @@ func excess(set *appsv1.DaemonSet, all []*appsv1.ControllerRevision, pods []*cor
 		hashes[p.Labels[hashLabel]] = true
 	}
 	live := map[string]bool{latest.Name: true}
+	if returns(set) {
+		live[set.Annotations[rollback.AnnotationComplete]] = true
+	}
 	for _, r := range all {
 		if hashes[r.Labels[hashLabel]] {
 			live[r.Name] = true
@@ -247,25 +256,28 @@ func excess(set *appsv1.DaemonSet, all []*appsv1.ControllerRevision, pods []*cor
 	return revision.Excess(all, live, int(ptr.Deref(set.Spec.RevisionHistoryLimit, 10)))
 }
 
-func (c *Controller) carryOut(ctx context.Context, set *appsv1.DaemonSet, p Plan) error {
+func (c *Controller) carryOut(ctx context.Context, set *appsv1.DaemonSet, p Plan, annotations map[string]string) error {
 	workload.Record(c.recorder, set, p.Events)
 	c.remember(set.UID, p.Failures)
 	failure := c.hands.Delete(ctx, set, p.Delete)
 	if failure == nil {
 		_, failure = c.hands.MakeAll(ctx, set, p.Create)
 	}
-	if err := c.writeStatus(ctx, set, p.Status); err != nil {
+	if err := c.writeStatus(ctx, set, p.Status, annotations); err != nil {
 		return err
 	}
 	return failure
 }
 
-func (c *Controller) writeStatus(ctx context.Context, set *appsv1.DaemonSet, s appsv1.DaemonSetStatus) error {
-	if apiequality.Semantic.DeepEqual(s, set.Status) {
+func (c *Controller) writeStatus(ctx context.Context, set *appsv1.DaemonSet, s appsv1.DaemonSetStatus, annotations map[string]string) error {
+	if annotations == nil {
+		annotations = set.Annotations
+	}
+	if apiequality.Semantic.DeepEqual(s, set.Status) && maps.Equal(annotations, set.Annotations) {
 		return nil
 	}
 	out := set.DeepCopy()
-	out.Status = s
+	out.Status, out.Annotations = s, annotations
 	now, err := c.client.AppsV1().DaemonSets(set.Namespace).UpdateStatus(ctx, out, metav1.UpdateOptions{})
 	switch {
 	case err == nil:

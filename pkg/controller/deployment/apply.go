@@ -3,7 +3,6 @@ package deployment
 import (
 	"context"
 	"fmt"
-	"maps"
 
 	"go.uber.org/zap"
 	appsv1 "k8s.io/api/apps/v1"
@@ -13,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/carob-project/carob/pkg/controller/rollback"
 	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
@@ -40,10 +40,10 @@ func (c *Controller) carryOut(ctx context.Context, d *appsv1.Deployment, p Plan)
 			return err
 		}
 	}
-	if err := c.writeStatus(ctx, d, p.Status, p.Revision); err != nil || p.Rollback == nil {
+	if err := c.writeStatus(ctx, d, p.Status, p.Revision, p.Complete); err != nil || p.Rollback == nil {
 		return err
 	}
-	return c.rollBack(ctx, d, p.Rollback)
+	return c.rollBack(ctx, d, p.Rollback, p.Why)
 }
 
 func (c *Controller) tell(d *appsv1.Deployment, set string, from, to int32) {
@@ -77,7 +77,7 @@ func (c *Controller) create(ctx context.Context, d *appsv1.Deployment, p Plan) (
 		status := *d.Status.DeepCopy()
 		q := planner{Input: Input{Now: metav1.Now().Time}, plan: Plan{Status: status}}
 		q.set(appsv1.DeploymentProgressing, corev1.ConditionFalse, reasonCreateError, message)
-		if werr := c.writeStatus(ctx, d, q.plan.Status, d.Annotations[annotationRevision]); werr != nil {
+		if werr := c.writeStatus(ctx, d, q.plan.Status, d.Annotations[annotationRevision], ""); werr != nil {
 			c.log.Debug("status of a failed creation", zap.Error(werr))
 		}
 	}
@@ -96,17 +96,23 @@ func (c *Controller) collision(ctx context.Context, d *appsv1.Deployment, want *
 	}
 	status := *d.Status.DeepCopy()
 	status.CollisionCount = ptr.To(ptr.Deref(status.CollisionCount, 0) + 1)
-	return c.writeStatus(ctx, d, status, d.Annotations[annotationRevision])
+	return c.writeStatus(ctx, d, status, d.Annotations[annotationRevision], "")
 }
 
-func (c *Controller) writeStatus(ctx context.Context, d *appsv1.Deployment, s appsv1.DeploymentStatus, rev string) error {
-	if apiequality.Semantic.DeepEqual(s, d.Status) && d.Annotations[annotationRevision] == rev {
+func (c *Controller) writeStatus(ctx context.Context, d *appsv1.Deployment, s appsv1.DeploymentStatus, rev, completed string) error {
+	if completed == "" {
+		completed = d.Annotations[rollback.AnnotationComplete]
+	}
+	if apiequality.Semantic.DeepEqual(s, d.Status) && d.Annotations[annotationRevision] == rev && d.Annotations[rollback.AnnotationComplete] == completed {
 		return nil
 	}
 	out := d.DeepCopy()
 	out.Status = s
 	if rev != "" {
 		out.Annotations = with(out.Annotations, annotationRevision, rev)
+	}
+	if completed != "" {
+		out.Annotations = with(out.Annotations, rollback.AnnotationComplete, completed)
 	}
 	now, err := c.client.AppsV1().Deployments(d.Namespace).UpdateStatus(ctx, out, metav1.UpdateOptions{})
 	switch {
@@ -119,7 +125,7 @@ func (c *Controller) writeStatus(ctx context.Context, d *appsv1.Deployment, s ap
 }
 
 // rollBack gives the deployment the template of an earlier set.
-func (c *Controller) rollBack(ctx context.Context, d *appsv1.Deployment, to *appsv1.ReplicaSet) error {
+func (c *Controller) rollBack(ctx context.Context, d *appsv1.Deployment, to *appsv1.ReplicaSet, why string) error {
 	now, err := c.client.AppsV1().Deployments(d.Namespace).Get(ctx, d.Name, metav1.GetOptions{})
 	if err != nil {
 		return err
@@ -129,11 +135,11 @@ func (c *Controller) rollBack(ctx context.Context, d *appsv1.Deployment, to *app
 	}
 	now.Spec.Template = *to.Spec.Template.DeepCopy()
 	delete(now.Spec.Template.Labels, hashLabel)
-	now.Annotations = with(maps.Clone(now.Annotations), annotationRolledBack, to.Labels[hashLabel])
-	if _, err := c.client.AppsV1().Deployments(d.Namespace).Update(ctx, now, metav1.UpdateOptions{}); err != nil {
+	rollback.Mark(now.Annotations)
+	if now, err = c.client.AppsV1().Deployments(d.Namespace).Update(ctx, now, metav1.UpdateOptions{}); err != nil {
 		return err
 	}
-	c.recorder.Eventf(d, corev1.EventTypeWarning, "DeploymentRollback",
-		"Rolled back deployment %q to revision %d: revision %s did not progress in time", d.Name, revision(to.Annotations), d.Annotations[annotationRevision])
+	c.written.Note(now)
+	c.recorder.Eventf(d, corev1.EventTypeWarning, "DeploymentRollback", "Deployment %q %s", d.Name, why)
 	return nil
 }

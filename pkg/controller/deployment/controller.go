@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/carob-project/carob/pkg/controller/rollback"
 	"github.com/carob-project/carob/pkg/controller/work"
 	"github.com/carob-project/carob/pkg/controller/workload"
 )
@@ -84,7 +85,10 @@ func New(o Options) (*Controller, error) {
 			}
 		}}},
 		workload.Watched{Informer: pods, Handler: cache.ResourceEventHandlerFuncs{
-			UpdateFunc: func(was, now any) { c.podEnds(was, now) },
+			UpdateFunc: func(was, now any) {
+				c.podEnds(was, now)
+				c.podCrashes(was, now)
+			},
 			DeleteFunc: func(obj any) { c.podEnds(obj, nil) },
 		}},
 	); err != nil {
@@ -112,22 +116,46 @@ func (c *Controller) podEnds(was, now any) {
 	if n, ok := now.(*corev1.Pod); ok && (!workload.Terminated(n) || workload.Terminated(p)) {
 		return
 	}
+	if d := c.ownerOf(p); d != nil && d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
+		c.queue.Add(workload.Key(d))
+	}
+}
+
+// podCrashes wakes a deployment that wants to return when its pods crash.
+func (c *Controller) podCrashes(was, now any) {
+	p, okP := was.(*corev1.Pod)
+	n, okN := now.(*corev1.Pod)
+	if !okP || !okN || rollback.CrashLoop(n) == "" || rollback.CrashLoop(p) != "" {
+		return
+	}
+	if d := c.ownerOf(n); d != nil && rollback.Wanted(d.Annotations) {
+		c.queue.Add(workload.Key(d))
+	}
+}
+
+// ownerOf returns the deployment that a pod is of, through its set, or nil.
+func (c *Controller) ownerOf(p *corev1.Pod) *appsv1.Deployment {
 	ref := metav1.GetControllerOfNoCopy(p)
 	if ref == nil || ref.Kind != "ReplicaSet" {
-		return
+		return nil
 	}
 	obj, exists, err := c.sets.GetByKey(p.Namespace + "/" + ref.Name)
-	if err != nil || !exists {
-		return
+	rs, ok := obj.(*appsv1.ReplicaSet)
+	if err != nil || !exists || !ok {
+		return nil
 	}
-	if rs, ok := obj.(*appsv1.ReplicaSet); ok {
-		if owner := metav1.GetControllerOfNoCopy(rs); owner != nil && owner.Kind == "Deployment" {
-			key := rs.Namespace + "/" + owner.Name
-			if d := c.get(key); d != nil && d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
-				c.queue.Add(key)
-			}
-		}
+	if owner := metav1.GetControllerOfNoCopy(rs); owner != nil && owner.Kind == "Deployment" {
+		return c.get(rs.Namespace + "/" + owner.Name)
 	}
+	return nil
+}
+
+func (c *Controller) podsOf(rs *appsv1.ReplicaSet) []*corev1.Pod {
+	pods, err := workload.OwnedBy[*corev1.Pod](c.pods, rs.UID)
+	if err != nil {
+		return nil
+	}
+	return pods
 }
 
 func (c *Controller) get(key string) *appsv1.Deployment {
@@ -183,7 +211,7 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	if slices.ContainsFunc(sets, func(rs *appsv1.ReplicaSet) bool { return c.writtenSets.Stale(rs) }) {
 		return nil
 	}
-	plan := Decide(Input{Deployment: d, Sets: sets, Now: time.Now(), OldPods: func(except string) bool { return c.oldPods(sets, except) }})
+	plan := Decide(Input{Deployment: d, Sets: sets, Now: time.Now(), OldPods: func(except string) bool { return c.oldPods(sets, except) }, Pods: c.podsOf})
 	if err := c.carryOut(ctx, d, plan); err != nil {
 		return workload.Outdated(err)
 	}

@@ -7,8 +7,11 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/utils/ptr"
+
+	"github.com/carob-project/carob/pkg/controller/rollback"
 )
 
 // Input is what a decision is made on.
@@ -19,7 +22,9 @@ type Input struct {
 	// OldPods says whether there are pods, of any set but the one named, that
 	// have not ended. It is asked in a Recreate rollout only.
 	OldPods func(except string) bool
-	Now     time.Time
+	// Pods returns the pods of a set. It is asked where a rollback is wanted.
+	Pods func(*appsv1.ReplicaSet) []*corev1.Pod
+	Now  time.Time
 }
 
 // Resize is a change of a set.
@@ -44,6 +49,10 @@ type Plan struct {
 	// Rollback, if not nil, is the set to whose template the deployment
 	// returns of itself.
 	Rollback *appsv1.ReplicaSet
+	// Why says from where, to where, and for what reason.
+	Why string
+	// Complete names the last complete revision; empty: what is recorded stays.
+	Complete string
 	// After is when to look again though nothing has happened; 0 is never.
 	After time.Duration
 }
@@ -215,7 +224,13 @@ func (p *planner) cleanUp() {
 	if limit == math.MaxInt32 {
 		return
 	}
-	alive := slices.DeleteFunc(slices.Clone(p.old), func(rs *appsv1.ReplicaSet) bool { return rs.DeletionTimestamp != nil })
+	keep := ""
+	if rollback.Wanted(p.d.Annotations) {
+		keep = p.d.Annotations[rollback.AnnotationComplete]
+	}
+	alive := slices.DeleteFunc(slices.Clone(p.old), func(rs *appsv1.ReplicaSet) bool {
+		return rs.DeletionTimestamp != nil || keep != "" && hashOf(rs) == keep
+	})
 	slices.SortStableFunc(alive, func(a, b *appsv1.ReplicaSet) int {
 		return int(max(-1, min(1, revision(a.Annotations)-revision(b.Annotations))))
 	})

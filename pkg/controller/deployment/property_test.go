@@ -3,6 +3,7 @@ package deployment
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
+
+	"github.com/carob-project/carob/pkg/controller/rollback"
 )
 
 // world is a deployment with its sets, in which the sets' controller and the
@@ -23,6 +26,7 @@ type world struct {
 	d    *appsv1.Deployment
 	sets map[string]*appsv1.ReplicaSet
 	now  time.Time
+	pods func(*appsv1.ReplicaSet) []*corev1.Pod
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -61,7 +65,7 @@ func (w *world) list() []*appsv1.ReplicaSet {
 // step decides and carries out; it reports whether anything was written.
 func (w *world) step() bool {
 	w.now = w.now.Add(time.Second)
-	p := Decide(Input{Deployment: w.d.DeepCopy(), Sets: w.list(), Now: w.now, OldPods: func(except string) bool {
+	p := Decide(Input{Deployment: w.d.DeepCopy(), Sets: w.list(), Now: w.now, Pods: w.pods, OldPods: func(except string) bool {
 		for _, rs := range w.sets {
 			if rs.Name != except && rs.Status.Replicas > 0 {
 				return true
@@ -92,6 +96,9 @@ func (w *world) step() bool {
 	wrote := p.Create != nil || len(p.Resize)+len(p.Delete) > 0 || !apiequality.Semantic.DeepEqual(p.Status, w.d.Status)
 	w.d.Status = p.Status
 	w.d.Annotations = with(w.d.Annotations, annotationRevision, p.Revision)
+	if p.Complete != "" {
+		w.d.Annotations[rollback.AnnotationComplete] = p.Complete
+	}
 	return wrote
 }
 
@@ -227,7 +234,7 @@ func TestDeadlineAndRollback(t *testing.T) {
 		MaxSurge: ptr.To(intstr.FromString("25%")), MaxUnavailable: ptr.To(intstr.FromString("25%")),
 	}}
 	w.settle("", true)
-	w.d.Annotations[AnnotationRollback] = RollbackOnFailure
+	w.d.Annotations[rollback.Annotation] = rollback.OnFailure
 	w.image(1)
 	w.settle("i:1", true)
 	w.now = w.now.Add(time.Hour)
@@ -239,9 +246,91 @@ func TestDeadlineAndRollback(t *testing.T) {
 	if p.Rollback == nil || p.Rollback.Spec.Template.Spec.Containers[0].Image != "i:0" {
 		t.Errorf("rollback to %+v", p.Rollback)
 	}
-	current, _ := split(w.d, w.list())
-	w.d.Annotations[annotationRolledBack] = current.Labels[hashLabel]
-	if p = Decide(Input{Deployment: w.d, Sets: w.list(), Now: w.now}); p.Rollback != nil {
-		t.Error("rolled back from what was rolled back to")
+	if c = find(p.Status.Conditions, rollback.Condition); c == nil || c.Reason != rollback.ReasonTimedOut || !strings.Contains(c.Message, "returned from revision 2 to revision 1") {
+		t.Errorf("condition %+v", c)
 	}
+}
+
+// returns carries out a rollback, if the plan has one.
+func (w *world) returns() bool {
+	p := Decide(Input{Deployment: w.d.DeepCopy(), Sets: w.list(), Now: w.now, Pods: w.pods})
+	if p.Rollback == nil {
+		return false
+	}
+	w.d.Spec.Template = *p.Rollback.Spec.Template.DeepCopy()
+	delete(w.d.Spec.Template.Labels, hashLabel)
+	w.d.Generation++
+	return true
+}
+
+// Revisions fail in any order, in time or not, by crashing after they were
+// complete for a moment or by never becoming so. Whatever happens, each failing
+// revision is left at most once, for one that was complete and never failed.
+func TestRollbackHistories(t *testing.T) {
+	for seed := range uint64(15) {
+		w := newWorld(t, seed)
+		w.d.Spec.Replicas = ptr.To(1 + w.r.Int32N(3))
+		w.d.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{
+			MaxSurge: ptr.To(intstr.FromInt32(1)), MaxUnavailable: ptr.To(intstr.FromInt32(0)),
+		}}
+		w.d.Annotations = map[string]string{rollback.Annotation: rollback.OnFailure}
+		good, bad := "i:0", map[string]string{}
+		w.pods = func(rs *appsv1.ReplicaSet) []*corev1.Pod {
+			if bad[rs.Spec.Template.Spec.Containers[0].Image] != "crashes" {
+				return nil
+			}
+			return []*corev1.Pod{crashing()}
+		}
+		image := func() string { return w.d.Spec.Template.Spec.Containers[0].Image }
+		stuck := func() string {
+			if bad[image()] == "stuck" {
+				return image()
+			}
+			return ""
+		}
+		for n := range 8 {
+			if n > 0 {
+				w.image(n)
+				if kind := []string{"", "stuck", "crashes"}[w.r.IntN(3)]; kind != "" {
+					bad[image()] = kind
+				}
+			}
+			rollbacks, failing := 0, image()
+			early := n > 0 && w.r.IntN(5) == 0 // the next template comes before this one is done
+			for i := range 200 {
+				if early && i == 3 {
+					break
+				}
+				if i == 40 {
+					w.now = w.now.Add(time.Hour)
+				}
+				w.step()
+				w.live(stuck())
+				if !w.returns() {
+					continue
+				}
+				if rollbacks++; rollbacks > 1 || bad[failing] == "" || image() != good {
+					t.Fatalf("seed %d: %d rollbacks from %s (%q), now %s, good is %s", seed, rollbacks, failing, bad[failing], image(), good)
+				}
+			}
+			switch {
+			case early:
+				if complete(w.d, &w.d.Status) && bad[image()] == "" {
+					good = image()
+				}
+			case bad[failing] == "":
+				good = failing
+			case rollbacks == 0:
+				t.Fatalf("seed %d: %s is %s and stays", seed, failing, bad[failing])
+			}
+		}
+	}
+}
+
+func crashing() *corev1.Pod {
+	p := &corev1.Pod{}
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{
+		Name: "c", RestartCount: 2, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
+	}}
+	return p
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/utils/ptr"
 
+	"github.com/carob-project/carob/pkg/controller/rollback"
 	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
@@ -144,10 +145,10 @@ func with(labels map[string]string, key, value string) map[string]string {
 func ownAnnotation(key string) bool {
 	switch key {
 	case corev1.LastAppliedConfigAnnotation, annotationRevision, annotationHistory, annotationDesired, annotationMax,
-		appsv1.DeprecatedRollbackTo, AnnotationRollback, annotationRolledBack:
+		appsv1.DeprecatedRollbackTo:
 		return true
 	}
-	return false
+	return rollback.Own(key)
 }
 
 // annotate writes revision and the deployment's annotations to its current

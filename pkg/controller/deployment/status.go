@@ -24,17 +24,6 @@ const (
 	reasonResumed      = "DeploymentResumed"
 )
 
-const (
-	// AnnotationRollback, with the value on-failure, lets a deployment return
-	// to its previous revision when a rollout exceeds its deadline.
-	AnnotationRollback = "carob.dev/rollback"
-	// RollbackOnFailure is its one value.
-	RollbackOnFailure = "on-failure"
-	// annotationRolledBack has the hash of the template that was returned to,
-	// which is not left again of itself.
-	annotationRolledBack = "carob.dev/rolled-back-to"
-)
-
 func hasDeadline(d *appsv1.Deployment) bool {
 	return ptr.Deref(d.Spec.ProgressDeadlineSeconds, math.MaxInt32) != math.MaxInt32
 }
@@ -99,6 +88,7 @@ func (p *planner) status(rollout bool) {
 	}
 	if rollout {
 		p.progress()
+		p.rollback()
 		p.failures()
 	}
 }
@@ -182,30 +172,14 @@ func (p *planner) progress() {
 	case now == nil || now.Reason == reasonNewAvailable:
 		return
 	case now.Reason == reasonTimedOut:
-		p.rollback()
 		return
 	case now.LastUpdateTime.Add(deadline).Before(p.Now):
 		p.set(t, corev1.ConditionFalse, reasonTimedOut, what+" has timed out progressing.")
-		p.rollback()
 		return
 	}
 	if now = find(s.Conditions, t); now != nil && now.Reason != reasonNewAvailable {
 		// The API keeps whole seconds.
 		p.plan.After = max(now.LastUpdateTime.Add(deadline).Sub(p.Now), 0) + time.Second
-	}
-}
-
-// rollback returns to the revision before the one that failed, unless that was
-// already returned to.
-func (p *planner) rollback() {
-	if p.d.Annotations[AnnotationRollback] != RollbackOnFailure || p.current == nil ||
-		p.d.Annotations[annotationRolledBack] == p.current.Labels[hashLabel] {
-		return
-	}
-	for _, rs := range p.old {
-		if rs.DeletionTimestamp == nil && (p.plan.Rollback == nil || revision(rs.Annotations) > revision(p.plan.Rollback.Annotations)) {
-			p.plan.Rollback = rs
-		}
 	}
 }
 

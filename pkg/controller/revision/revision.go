@@ -135,6 +135,15 @@ func Find(o Owner, all []*appsv1.ControllerRevision) (History, error) {
 	return h, nil
 }
 
+// ByName returns revisions by their names.
+func ByName(all []*appsv1.ControllerRevision) map[string]*appsv1.ControllerRevision {
+	out := map[string]*appsv1.ControllerRevision{}
+	for _, r := range all {
+		out[r.Name] = r
+	}
+	return out
+}
+
 // Excess returns the oldest of those that are not live, beyond the limit.
 func Excess(all []*appsv1.ControllerRevision, live map[string]bool, limit int) []*appsv1.ControllerRevision {
 	idle := slices.DeleteFunc(slices.SortedFunc(slices.Values(all), byNumber),

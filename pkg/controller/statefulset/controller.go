@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -166,8 +167,12 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 		return err
 	}
 	plan := Decide(set, pods, current, update, set.Status.CollisionCount, time.Now())
+	back := follow(set, pods, revisions, h.Latest, &plan, time.Now())
 	failure := c.carryOut(ctx, set, plan, pods)
-	if err := c.writeStatus(ctx, set, plan.Status); err != nil {
+	if err := c.writeStatus(ctx, set, plan.Status, back.Annotations); err != nil {
+		return workload.Outdated(err)
+	}
+	if err := c.rollBack(ctx, set, back); err != nil {
 		return workload.Outdated(err)
 	}
 	if failure != nil {
@@ -226,7 +231,7 @@ func (c *Controller) revise(ctx context.Context, set *appsv1.StatefulSet, all []
 	}
 	status := *set.Status.DeepCopy()
 	status.CollisionCount = ptr.To(ptr.Deref(status.CollisionCount, 0) + 1)
-	return h, true, c.writeStatus(ctx, set, status)
+	return h, true, c.writeStatus(ctx, set, status, nil)
 }
 
 func (c *Controller) carryOut(ctx context.Context, set *appsv1.StatefulSet, p Plan, pods []*corev1.Pod) error {
@@ -251,12 +256,15 @@ func (c *Controller) carryOut(ctx context.Context, set *appsv1.StatefulSet, p Pl
 	return c.hands.Delete(ctx, set, p.Delete)
 }
 
-func (c *Controller) writeStatus(ctx context.Context, set *appsv1.StatefulSet, s appsv1.StatefulSetStatus) error {
-	if apiequality.Semantic.DeepEqual(s, set.Status) {
+func (c *Controller) writeStatus(ctx context.Context, set *appsv1.StatefulSet, s appsv1.StatefulSetStatus, annotations map[string]string) error {
+	if annotations == nil {
+		annotations = set.Annotations
+	}
+	if apiequality.Semantic.DeepEqual(s, set.Status) && maps.Equal(annotations, set.Annotations) {
 		return nil
 	}
 	out := set.DeepCopy()
-	out.Status = s
+	out.Status, out.Annotations = s, annotations
 	now, err := c.client.AppsV1().StatefulSets(set.Namespace).UpdateStatus(ctx, out, metav1.UpdateOptions{})
 	switch {
 	case err == nil:

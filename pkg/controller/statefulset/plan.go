@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
+	"github.com/carob-project/carob/pkg/controller/rollback"
 	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
@@ -160,6 +161,9 @@ func (p *planner) fill() bool {
 				p.plan.Delete = append(p.plan.Delete, pod)
 			}
 		case p.ordered() && p.unavailable(pod):
+			if p.left(pod) {
+				p.plan.Delete = append(p.plan.Delete, pod)
+			}
 			return true
 		default:
 			if pod.DeletionTimestamp == nil && pod.Labels[appsv1.StatefulSetPodNameLabel] != pod.Name {
@@ -172,6 +176,13 @@ func (p *planner) fill() bool {
 		}
 	}
 	return false
+}
+
+// left says whether a pod is of a revision that the set has returned from: it
+// need not become available before it goes.
+func (p *planner) left(pod *corev1.Pod) bool {
+	return returns(p.set) && rollback.Happened(conditionsOf(p.set)) && pod.DeletionTimestamp == nil &&
+		revisionOf(pod) != p.update.Name && revisionOf(pod) != p.current.Name
 }
 
 // shrink deletes pods that have no place, the highest first; in order, only

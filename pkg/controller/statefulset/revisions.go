@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/carob-project/carob/pkg/controller/revision"
+	"github.com/carob-project/carob/pkg/controller/rollback"
 )
 
 // hashLabel is where a revision has its hash.
@@ -53,6 +54,9 @@ func revise(set *appsv1.StatefulSet, all []*appsv1.ControllerRevision) (history,
 // status needs.
 func excess(set *appsv1.StatefulSet, all []*appsv1.ControllerRevision, pods []*corev1.Pod, h history) []*appsv1.ControllerRevision {
 	live := map[string]bool{h.Current.Name: true, h.Latest.Name: true}
+	if returns(set) {
+		live[set.Annotations[rollback.AnnotationComplete]] = true
+	}
 	for _, p := range pods {
 		live[revisionOf(p)] = true
 	}
