@@ -16,9 +16,10 @@ const (
 	// AnnotationRollout names the revision that the condition is about.
 	AnnotationRollout = "carob.dev/rollout-revision"
 
-	// Reasons of the condition, beside ReasonTimedOut.
+	// ReasonProgressing of the condition: the rollout is under way.
 	ReasonProgressing = "RolloutProgressing"
-	ReasonComplete    = "RolloutComplete"
+	// ReasonComplete of the condition: the rollout is over.
+	ReasonComplete = "RolloutComplete"
 )
 
 // Progress is that condition.

@@ -35,8 +35,9 @@ const (
 	// Condition is True after a rollback, until the template changes again.
 	Condition = "RolledBack"
 
-	// Reasons of the condition and of events.
-	ReasonTimedOut  = "ProgressDeadlineExceeded"
+	// ReasonTimedOut of a rollback: the rollout made no progress in time.
+	ReasonTimedOut = "ProgressDeadlineExceeded"
+	// ReasonCrashLoop of a rollback: new pods crash again and again.
 	ReasonCrashLoop = "CrashLoopBackOff"
 
 	// Probation is how long a revision whose rollout is complete may still be
