@@ -102,7 +102,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 		Logs:  logs, LogReader: logs, Messages: volumeParts{volumes},
 		Inside: runtime, Attacher: logs, Dial: netdial.Localhost, Init: c.Init,
 		RuntimeHealth: runtimeHealth{runtime}, NetworkHealth: networkHealth{network},
-		Features: runtime.Features,
+		Features: runtime.Features, Modules: ctrd.SecurityModules(),
 		RuntimeVersion: func(ctx context.Context) (string, error) {
 			v, err := runtime.Version(ctx)
 			return "containerd://" + v, err

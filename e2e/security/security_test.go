@@ -152,24 +152,46 @@ func TestSysctls(t *testing.T) {
 		t.Errorf("a user cannot listen on port 80:\n%s", out)
 	}
 	c.Apply(t, pod("unsafe", `sysctls: [{name: kernel.msgmax, value: "65536"}]`, "", "true", ""))
-	harness.Eventually(t, 20*time.Second, func() string {
-		got := c.Get(t, "pod", "unsafe", "{.status.phase}/{.status.reason}: {.status.message}")
-		if got != `Failed/SysctlForbidden: Pod was rejected: forbidden sysctl: "kernel.msgmax" not allowlisted` {
-			return got
-		}
-		return ""
-	})
+	ended(t, c, "unsafe", `Failed/SysctlForbidden: Pod was rejected: forbidden sysctl: "kernel.msgmax" not allowlisted`)
 }
 
 func TestWhatTheNodeLacksIsRefused(t *testing.T) {
 	c := harness.Started(t)
-	for _, sc := range []string{
-		"appArmorProfile: {type: RuntimeDefault}", "seLinuxOptions: {level: s0}", "procMount: Unmasked",
-	} {
-		if out, err := c.KubectlInput(pod("bad", "", sc, "true", ""), "apply", "--validate=false", "-f", "-"); err == nil || !strings.Contains(out, "not supported yet") {
-			t.Errorf("%s: %s", sc, out)
-		}
+	if out, err := c.KubectlInput(pod("bad", "", "procMount: Unmasked", "true", ""), "apply", "--validate=false", "-f", "-"); err == nil || !strings.Contains(out, "not supported yet") {
+		t.Errorf("procMount: %s", out)
 	}
+	appArmor, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	_, missing := os.Stat("/sys/kernel/security/apparmor")
+	if missing != nil || !strings.HasPrefix(string(appArmor), "Y") {
+		for name, text := range map[string]string{
+			"default": pod("default", "appArmorProfile: {type: RuntimeDefault}", "", "true", ""),
+			"local":   pod("local", "", "appArmorProfile: {type: Localhost, localhostProfile: mine}", "true", ""),
+		} {
+			c.Apply(t, text)
+			ended(t, c, name, "Failed/AppArmor: Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host")
+		}
+	} else {
+		says(t, c, "default", pod("default", "appArmorProfile: {type: RuntimeDefault}", "", "cat /proc/self/attr/current", ""), "carob-default (enforce)")
+	}
+	says(t, c, "unconfined", pod("unconfined", "appArmorProfile: {type: Unconfined}", "", "echo free", ""), "free")
+	const labels = "seLinuxOptions: {user: u, role: r, type: t, level: s0}"
+	if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
+		c.Apply(t, pod("labels", labels, "", "true", ""))
+		ended(t, c, "labels", "Failed/SELinux: Pod was rejected: Cannot enforce SELinux: this node does not set labels")
+	} else {
+		says(t, c, "labels", pod("labels", labels+", seLinuxChangePolicy: Recursive", labels, "echo no labels", ""), "no labels")
+	}
+}
+
+// ended waits until a pod has ended with this phase, reason and message.
+func ended(t *testing.T, c *harness.Carob, name, want string) {
+	t.Helper()
+	harness.Eventually(t, 20*time.Second, func() string {
+		if got := c.Get(t, "pod", name, "{.status.phase}/{.status.reason}: {.status.message}"); got != want {
+			return got
+		}
+		return ""
+	})
 }
 
 func TestNamespacesOfTheNode(t *testing.T) {

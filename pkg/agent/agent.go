@@ -85,6 +85,8 @@ type Options struct {
 	// Features tells what the runtime of a handler can do, the empty one being
 	// the default; optional.
 	Features func(ctx context.Context, handler string) pod.Features
+	// Modules are the security modules of the node's kernel.
+	Modules pod.SecurityModules
 	// RuntimeVersion returns such as containerd://1.6.20; optional.
 	RuntimeVersion func(ctx context.Context) (string, error)
 	// Collectors are asked, with each garbage collection, to remove what

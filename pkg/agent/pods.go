@@ -192,6 +192,9 @@ func (a *Agent) admit(ctx context.Context, p *corev1.Pod) *pod.Eviction {
 		if ev := Admit(p, a.others(p.UID), node, a.allocatable); ev != nil {
 			return ev
 		}
+		if reason, why := pod.ForbiddenModules(p, a.o.Modules); why != "" {
+			return rejected(reason, why)
+		}
 	}
 	a.admitted[p.UID] = p
 	return nil

@@ -142,6 +142,9 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 	if err == nil && req.Security.SeccompProfile != "" {
 		in.seccomp, err = localProfile(r.opts.SeccompDir, req.Security.SeccompProfile)
 	}
+	if err == nil && !req.Holder {
+		in.appArmor, err = appArmorFor(&req.Security, r.host.appArmor, kernelProfiles{}, r.log)
+	}
 	if err != nil {
 		return containers.Container{}, err
 	}

@@ -31,6 +31,8 @@ type host struct {
 	// capabilities are those that this process, and so a containerd beside
 	// it, can hand on; nil where they cannot be read.
 	capabilities []string
+	// appArmor says that profiles confine processes.
+	appArmor bool
 }
 
 func thisHost() host {
@@ -38,6 +40,7 @@ func thisHost() host {
 		cgroupV2: cgroups.Mode() == cgroups.Unified,
 		seccomp:  seccomp.IsEnabled(),
 		minOOM:   -1000,
+		appArmor: SecurityModules().AppArmor,
 	}
 	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
 		h.bootID = strings.TrimSpace(string(b))

@@ -30,6 +30,7 @@ func secure(s *specs.Spec, in specInput) error {
 	// capabilities must not add to this list.
 	s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: names, Effective: names, Permitted: names}
 	s.Process.NoNewPrivileges = sec.NoNewPrivileges
+	s.Process.ApparmorProfile = in.appArmor
 	s.Root.Readonly = sec.ReadOnlyRoot
 	if sec.Privileged {
 		if err := unconfine(s); err != nil {

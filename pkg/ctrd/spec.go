@@ -36,6 +36,8 @@ type specInput struct {
 	processes string
 	// seccomp is the profile that the request names, if it names one.
 	seccomp *specs.LinuxSeccomp
+	// appArmor is the name of a profile; empty: none.
+	appArmor string
 }
 
 // buildSpec makes the OCI spec of an attempt. It reads nothing but its input

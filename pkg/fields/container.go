@@ -113,6 +113,8 @@ func containerSecurityRules(p string) []Rule {
 	)
 }
 
+const noLabels = "without SELinux on the node it means nothing, as in Kubernetes; a node with it rejects the pod"
+
 // sharedSecurityRules are about what both a pod and a container can say.
 func sharedSecurityRules(p string) []Rule {
 	return []Rule{
@@ -121,10 +123,10 @@ func sharedSecurityRules(p string) []Rule {
 		honoured(p+"runAsNonRoot", ""),
 		honoured(p+"seccompProfile.type", "without it RuntimeDefault holds; privileged containers have none"),
 		honoured(p+"seccompProfile.localhostProfile", "relative to <data-dir>/seccomp"),
-		only(p+"appArmorProfile.type", "no AppArmor profiles are loaded; leave it out", "Unconfined").
-			later("RuntimeDefault", "Localhost"),
-		refused(p+"appArmorProfile.localhostProfile", "no AppArmor profiles are loaded; leave it out"),
-		refusedUnlessEmpty(p+"seLinuxOptions", "SELinux labels are not set; leave it out"),
+		honoured(p+"appArmorProfile.type", "a node without AppArmor rejects pods that name a profile"),
+		honoured(p+"appArmorProfile.localhostProfile", "one that is loaded on the node"),
+		honoured(p+"seLinuxOptions.level", noLabels), honoured(p+"seLinuxOptions.role", noLabels),
+		honoured(p+"seLinuxOptions.type", noLabels), honoured(p+"seLinuxOptions.user", noLabels),
 		refusedUnlessEmpty(p+"windowsOptions", "carob runs Linux containers"),
 	}
 }

@@ -151,12 +151,12 @@ func TestEmptyObjectsThatAskForNothing(t *testing.T) {
 	spec.Volumes = []corev1.Volume{{VolumeSource: corev1.VolumeSource{
 		CSI: &corev1.CSIVolumeSource{},
 	}}}
-	spec.SecurityContext.SELinuxChangePolicy = ptr.To(corev1.SELinuxChangePolicyMountOption)
+	spec.SecurityContext.WindowsOptions = &corev1.WindowsSecurityContextOptions{HostProcess: ptr.To(true)}
 	var got []string
 	for _, e := range Pod().Refuse(spec, field.NewPath("spec")) {
 		got = append(got, e.Field)
 	}
-	want := []string{"spec.volumes[0].csi", "spec.securityContext.seLinuxChangePolicy"}
+	want := []string{"spec.volumes[0].csi", "spec.securityContext.windowsOptions"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -31,6 +31,7 @@ type Security struct {
 	// the node, relative to the directory of such files.
 	Unconfined     bool
 	SeccompProfile string
+	AppArmor       AppArmor
 }
 
 // SecurityFor merges the security contexts of a pod and of one of its
@@ -51,6 +52,7 @@ func SecurityFor(p *corev1.Pod, c *corev1.Container) Security {
 		Privileged:         isTrue(cs.Privileged),
 		NoNewPrivileges:    cs.AllowPrivilegeEscalation != nil && !*cs.AllowPrivilegeEscalation,
 		ReadOnlyRoot:       isTrue(cs.ReadOnlyRootFilesystem),
+		AppArmor:           appArmorFor(p, c),
 	}
 	if ps.FSGroup != nil && !slices.Contains(s.SupplementalGroups, *ps.FSGroup) {
 		s.SupplementalGroups = append([]int64{*ps.FSGroup}, s.SupplementalGroups...)

@@ -23,6 +23,7 @@ func ValidateTemplate(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorLi
 	SetDefaults(p)
 	errs = append(errs, validateSpec(&p.Spec, spec)...)
 	errs = append(errs, validateOldSeccomp(t.Annotations, &t.Spec, spec)...)
+	errs = append(errs, validateOldAppArmor(t.Annotations, &t.Spec, spec)...)
 	if len(t.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "ephemeral containers not allowed in pod template"))
 	}

@@ -32,7 +32,8 @@ func ValidateCreate(p *corev1.Pod) field.ErrorList {
 	if p.Spec.NodeName != "" && len(p.Spec.SchedulingGates) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
-	return append(errs, validateOldSeccomp(p.Annotations, &p.Spec, spec)...)
+	errs = append(errs, validateOldSeccomp(p.Annotations, &p.Spec, spec)...)
+	return append(errs, validateOldAppArmor(p.Annotations, &p.Spec, spec)...)
 }
 
 // validatePodSpec checks the spec of a pod, of which more is asked than of that

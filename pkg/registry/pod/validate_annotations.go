@@ -9,8 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	"github.com/carob-project/carob/pkg/fields"
 )
 
 const (
@@ -78,12 +76,10 @@ func validateAppArmorName(profile, container string, s *corev1.PodSpec, at *fiel
 		errs = append(errs, field.Invalid(at, container, "container not found"))
 	}
 	switch {
-	case profile == "", profile == corev1.DeprecatedAppArmorBetaProfileNameUnconfined:
-		return errs
-	case profile == corev1.DeprecatedAppArmorBetaProfileRuntimeDefault,
+	case profile == "", profile == corev1.DeprecatedAppArmorBetaProfileNameUnconfined,
+		profile == corev1.DeprecatedAppArmorBetaProfileRuntimeDefault,
 		strings.HasPrefix(profile, corev1.DeprecatedAppArmorBetaProfileNamePrefix):
-		// It asks for the same as the field, which is in the table.
-		return append(errs, field.Forbidden(at, fields.NotYet+"no AppArmor profiles are loaded; leave it out"))
+		return errs
 	}
 	return append(errs, field.Invalid(at, profile, "invalid AppArmor profile name: "+strconv.Quote(profile)))
 }

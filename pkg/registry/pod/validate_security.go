@@ -46,6 +46,10 @@ func validatePodSecurity(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 		errs = append(errs, notAmong(at.Child("supplementalGroupsPolicy"), *v,
 			corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)...)
 	}
+	if v := sc.SELinuxChangePolicy; v != nil {
+		errs = append(errs, notAmong(at.Child("seLinuxChangePolicy"), *v,
+			corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive)...)
+	}
 	return errs
 }
 
@@ -120,19 +124,6 @@ func validateSeccomp(p *corev1.SeccompProfile, at *field.Path) field.ErrorList {
 		errs = append(errs, validateDescendingPath(local, *p.LocalhostProfile)...)
 	}
 	return errs
-}
-
-// validateAppArmor checks the form of a profile; which ones there are is in the
-// table of the fields.
-func validateAppArmor(p *corev1.AppArmorProfile, at *field.Path) field.ErrorList {
-	switch {
-	case p == nil:
-		return nil
-	case p.Type == "":
-		return field.ErrorList{field.Required(at.Child("type"), "type is required when appArmorProfile is set")}
-	}
-	return oneOf(at.Child("type"), p.Type, corev1.AppArmorProfileTypeLocalhost,
-		corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined)
 }
 
 func validateSecurity(sc *corev1.SecurityContext, at *field.Path) field.ErrorList {

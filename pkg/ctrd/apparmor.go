@@ -1,0 +1,102 @@
+package ctrd
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/containerd/containerd/v2/contrib/apparmor"
+	"go.uber.org/zap"
+
+	"github.com/carob-project/carob/pkg/pod"
+)
+
+const (
+	// defaultAppArmor is the name of the default profile, loaded when it is
+	// first needed; its rules are containerd's.
+	defaultAppArmor = "carob-default"
+	loadedProfiles  = "/sys/kernel/security/apparmor/profiles"
+)
+
+// SecurityModules tells which ones confine processes on this machine. They do
+// not change while it runs.
+func SecurityModules() pod.SecurityModules {
+	var m pod.SecurityModules
+	if _, err := os.Stat("/sys/kernel/security/apparmor"); err == nil {
+		on, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled") // none: it is off
+		m.AppArmor = strings.HasPrefix(string(on), "Y")
+	}
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	m.SELinux = err == nil
+	return m
+}
+
+// profiles are the AppArmor profiles of the node.
+type profiles interface {
+	// loaded says whether one of that name can be used.
+	loaded(name string) (bool, error)
+	// loadDefault makes the default one usable.
+	loadDefault(name string) error
+}
+
+var errNoProfile = errors.New("apparmor profile not found")
+
+// appArmorFor returns the profile of an attempt, empty for none.
+func appArmorFor(sec *pod.Security, enabled bool, on profiles, log *zap.Logger) (string, error) {
+	want := sec.AppArmor
+	switch {
+	case want.Unconfined:
+		return "", nil
+	case want.Profile != "":
+		ok := false
+		var err error
+		if enabled {
+			ok, err = on.loaded(want.Profile)
+		}
+		if err == nil && !ok {
+			err = fmt.Errorf("%w %s", errNoProfile, want.Profile)
+		}
+		return want.Profile, err
+	case !enabled || sec.Privileged:
+		return "", nil
+	}
+	err := on.loadDefault(defaultAppArmor)
+	if err == nil {
+		return defaultAppArmor, nil
+	}
+	if want.Required {
+		return "", fmt.Errorf("the default AppArmor profile: %w", err)
+	}
+	log.Warn("containers run without an AppArmor profile, as the default one cannot be loaded", zap.Error(err))
+	return "", nil
+}
+
+// kernelProfiles are those that the kernel has.
+type kernelProfiles struct{}
+
+func (kernelProfiles) loaded(name string) (bool, error) {
+	f, err := os.Open(loadedProfiles)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	return names(f, name)
+}
+
+func (kernelProfiles) loadDefault(name string) error { return apparmor.LoadDefaultProfile(name) }
+
+// names says whether a list of profiles, each with its mode in parentheses, has
+// the name.
+func names(list io.Reader, name string) (bool, error) {
+	lines := bufio.NewScanner(list)
+	for lines.Scan() {
+		line := lines.Text()
+		if i := strings.LastIndex(line, " ("); i >= 0 && line[:i] == name {
+			return true, nil
+		}
+	}
+	return false, lines.Err()
+}
