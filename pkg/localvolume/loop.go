@@ -98,6 +98,9 @@ func (l *Loop) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+	if err := l.o.Dirs.sweep(); err != nil {
+		l.o.Log.Warn("cannot remove what a probe has left", zap.Error(err))
+	}
 	close(l.ready)
 	l.queue.Run(ctx, 1, l.sync)
 	return nil

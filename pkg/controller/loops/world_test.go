@@ -29,6 +29,8 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/carob-project/carob/pkg/controller/deployment"
+	"github.com/carob-project/carob/pkg/controller/persistentvolume"
+	"github.com/carob-project/carob/pkg/controller/protection"
 	"github.com/carob-project/carob/pkg/controller/replicaset"
 	"github.com/carob-project/carob/pkg/controller/statefulset"
 )
@@ -79,10 +81,18 @@ func run(t *testing.T, objects ...runtime.Object) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pv, err := persistentvolume.New(persistentvolume.Options{Client: w.client, Informers: factory, Recorder: w.recorder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard, err := protection.New(protection.Options{Client: w.client, Informers: factory})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	factory.Start(ctx.Done())
 	var all sync.WaitGroup
-	for _, l := range []loop{d, rs, rc, sts} {
+	for _, l := range []loop{d, rs, rc, sts, pv, guard} {
 		all.Go(func() {
 			if err := l.Run(ctx); err != nil {
 				t.Error(err)
