@@ -17,7 +17,7 @@ import (
 
 var errNotSynced = errors.New("not yet ready to handle request")
 
-// limits hold new pods, and resized ones, to the LimitRanges of their
+// limits hold new pods, resized ones and claims to the LimitRanges of their
 // namespace.
 type limits struct {
 	*admission.Handler
@@ -52,6 +52,9 @@ func (l *limits) Admit(_ context.Context, a admission.Attributes, _ admission.Ob
 
 // Validate implements admission.ValidationInterface.
 func (l *limits) Validate(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+	if claim, ok := a.GetObject().(*corev1.PersistentVolumeClaim); ok {
+		return l.validateClaim(a, claim)
+	}
 	p, ranges, err := l.of(a)
 	if err != nil {
 		return err
@@ -59,6 +62,28 @@ func (l *limits) Validate(_ context.Context, a admission.Attributes, _ admission
 	var errs []error
 	for _, r := range ranges {
 		errs = append(errs, limitrange.Check(r, p)...)
+	}
+	if len(errs) > 0 {
+		return admission.NewForbidden(a, utilerrors.NewAggregate(errs))
+	}
+	return nil
+}
+
+// validateClaim holds a claim to its size, also when it grows.
+func (l *limits) validateClaim(a admission.Attributes, c *corev1.PersistentVolumeClaim) error {
+	if a.GetSubresource() != "" || c.DeletionTimestamp != nil {
+		return nil
+	}
+	if !l.WaitForReady() {
+		return admission.NewForbidden(a, errNotSynced)
+	}
+	ranges, err := l.ranges.LimitRanges(a.GetNamespace()).List(labels.Everything())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range ranges {
+		errs = append(errs, limitrange.CheckClaim(r, c)...)
 	}
 	if len(errs) > 0 {
 		return admission.NewForbidden(a, utilerrors.NewAggregate(errs))

@@ -88,6 +88,10 @@ func Validate(l *corev1.LimitRange) field.ErrorList {
 			errs = append(errs, field.Duplicate(at.Child("type"), item.Type))
 		}
 		seen[item.Type] = true
+		if item.Type == corev1.LimitTypePersistentVolumeClaim {
+			errs = append(errs, validateClaimItem(item, at)...)
+			continue
+		}
 		errs = append(errs, validateItem(item, at)...)
 	}
 	return errs
@@ -99,9 +103,7 @@ func validateType(t corev1.LimitType, at *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(at, t, msg))
 	}
 	switch {
-	case len(errs) > 0 || t == corev1.LimitTypeContainer || t == corev1.LimitTypePod:
-	case t == corev1.LimitTypePersistentVolumeClaim:
-		errs = append(errs, field.Forbidden(at, fields.NotYet+"claims are not held to ranges; leave it out"))
+	case len(errs) > 0 || t == corev1.LimitTypeContainer || t == corev1.LimitTypePod || t == corev1.LimitTypePersistentVolumeClaim:
 	case strings.Contains(string(t), "/"):
 		errs = append(errs, field.Forbidden(at, fields.NotYet+"nothing acts by it; use Container or Pod"))
 	default:
