@@ -40,7 +40,7 @@ func summary(s Snapshot) string {
 }
 
 func TestDisk(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "manifests")
+	dir := filepath.Join(t.TempDir(), "not", "there", "yet")
 	d, err := newDisk(t.Context(), dir, zap.NewNop())
 	must(t, err)
 	expect := func(want string) {
@@ -62,7 +62,7 @@ func TestDisk(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, name), fmt.Appendf(nil, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\n", object), 0o600))
 	}
 	expect("no such file or directory")
-	must(t, os.Mkdir(dir, 0o750))
+	must(t, os.MkdirAll(dir, 0o750))
 	expect("")
 	write("a.yaml", "x")
 	expect("a.yaml:x")
@@ -124,4 +124,14 @@ func TestDisk(t *testing.T) {
 	must(t, os.Symlink(dir+"-2", dir+"-new"))
 	must(t, os.Rename(dir+"-new", dir))
 	expect("")
+	// Reading is no change: in the end nothing is read again.
+	for range 20 {
+		select {
+		case <-d.Changed():
+			d.Read()
+		case <-time.After(100 * time.Millisecond):
+			return
+		}
+	}
+	t.Error("there is always another change")
 }

@@ -59,8 +59,10 @@ type Controller struct {
 	follows map[schema.GroupVersionResource]func()
 	// last are the problems that were told of, by file.
 	last map[string]string
-	// unknown: a kind is not served; it is asked again after a while.
+	// unknown: a kind is not served; what is served is asked again after a while,
+	// which gets longer with each of asked.
 	unknown  bool
+	asked    int
 	failures int
 }
 
@@ -130,7 +132,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.noted()
 		case <-source.Changed():
 			if now := source.Read(); !sameFiles(now, snapshot) {
-				snapshot, pruneFrom = now, time.Now().Add(settle)
+				snapshot, pruneFrom, c.asked = now, time.Now().Add(settle), 0
 				c.warnOpen(snapshot)
 			}
 		}
@@ -226,9 +228,14 @@ func (c *Controller) turn(ctx context.Context, snapshot Snapshot, pruneFrom time
 		plan.Rows = append([]Row{{File: snapshot.Problem.File, State: Wrong, Error: snapshot.Problem.Message}}, plan.Rows...)
 	}
 	c.tell(plan.Rows, did)
-	c.unknown = !complete
-	if c.unknown && (plan.After == 0 || plan.After > retryMost) {
-		plan.After = retryMost
+	if c.unknown = !complete; c.unknown {
+		if len(did) > 0 {
+			c.asked = 0 // such as the definition of that kind
+		}
+		if wait := backoff(c.asked); plan.After == 0 || plan.After > wait {
+			plan.After = wait
+		}
+		c.asked++
 	}
 	return plan.After, c.record.write(ctx, c.kinds(files), &Report{Set: c.record.name, Folder: c.o.Dir, Rows: plan.Rows})
 }

@@ -201,10 +201,13 @@ func (f *File) identify(d *Document, kind string) bool {
 	name, _ := meta["name"].(string)
 	if generate, _ := meta["generateName"].(string); name == "" && generate != "" {
 		f.fault(d.at, "metadata.generateName", "Forbidden: an object of a folder needs a name of its own, by which it is found again")
-	} else if _, isText := meta["name"].(string); meta["name"] != nil && !isText {
-		f.fault(d.at, "metadata.name", "Invalid value: must be a text: put it in quotes")
-	} else {
+	} else if _, isText := meta["name"].(string); isText || meta["name"] == nil {
 		need("metadata.name", name)
+	}
+	for _, field := range []string{"name", "namespace"} {
+		if _, isText := meta[field].(string); meta[field] != nil && !isText {
+			f.fault(d.at, "metadata."+field, "Invalid value: must be a text: put it in quotes")
+		}
 	}
 	for _, field := range []string{"labels", "annotations"} {
 		texts := meta[field]

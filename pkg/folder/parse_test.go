@@ -25,6 +25,7 @@ func TestParse(t *testing.T) {
 		{"a key twice", one("a") + "kind: X\n", nil, []string{`f.yaml:4: key "kind" already set in map`}},
 		{"no name", "apiVersion: v1\nkind: X\nmetadata:\n  labels: {a: b}\n", nil, []string{"f.yaml:3: metadata.name: Required value"}},
 		{"a name that YAML takes for another thing", "apiVersion: v1\nkind: X\nmetadata:\n  name: y\n", nil, []string{"f.yaml:4: metadata.name: Invalid value: must be a text"}},
+		{"a namespace likewise", "apiVersion: v1\nkind: X\nmetadata:\n  name: a\n  namespace: no\n", nil, []string{"f.yaml:5: metadata.namespace: Invalid value: must be a text"}},
 		{"no kind", "apiVersion: v1\nmetadata: {name: a}\n", nil, []string{"f.yaml:1: kind: Required value"}},
 		{"a name that is made up", "apiVersion: v1\nkind: Pod\nmetadata:\n  generateName: a-\n", nil, []string{"f.yaml:4: metadata.generateName: Forbidden"}},
 		{"no object", "- a\n- b\n", nil, []string{"f.yaml:1: is not an object"}},

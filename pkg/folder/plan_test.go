@@ -7,7 +7,7 @@ import (
 
 // A rollback is respected until the document changes, and no longer.
 func TestRolledBack(t *testing.T) {
-	file := Parse("a.yaml", []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: n}\n"))
+	file := Parse("a.yaml", []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n"))
 	d := file.Documents[0]
 	for _, c := range []struct {
 		what             string
@@ -30,7 +30,7 @@ func TestRolledBack(t *testing.T) {
 
 // What others change again and again is brought back ever later.
 func TestBroughtBack(t *testing.T) {
-	file := Parse("a.yaml", []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: n}\n"))
+	file := Parse("a.yaml", []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n"))
 	d, now := file.Documents[0], time.Unix(1e9, 0)
 	in := Input{
 		Files: []File{file}, Now: now,

@@ -31,6 +31,8 @@ type fakeAPI struct {
 	writes  int
 	// wanted are the objects that a file that can be read names.
 	wanted map[Key]bool
+	// set is the name of the folder's set.
+	set string
 }
 
 type fakeObject struct {
@@ -110,7 +112,7 @@ func (a *fakeAPI) Delete(_ context.Context, m Member) error {
 	switch {
 	case o == nil:
 		return apierrors.NewNotFound(m.Resource.GVR.GroupResource(), m.Name)
-	case o.Labels[LabelPartOf] != "set":
+	case o.Labels[LabelPartOf] != a.set:
 		a.t.Fatalf("%s is not the folder's, and pruned", m.Key)
 	case a.wanted[m.Key]:
 		a.t.Fatalf("%s is in a file, and pruned", m.Key)
@@ -235,7 +237,7 @@ func later(s *session) {
 func TestHistories(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		a := &fakeAPI{t: t, r: r, objects: map[Key]*fakeObject{}, flaky: true}
+		a := &fakeAPI{t: t, r: r, objects: map[Key]*fakeObject{}, flaky: true, set: "set"}
 		foreign := Key{Kind: "ConfigMap", Namespace: "n0", Name: "o0"}
 		a.objects[Key{Kind: "Namespace", Name: "n0"}] = &fakeObject{}
 		o := &fakeObject{value: "theirs"}
@@ -316,7 +318,7 @@ func (a *fakeAPI) converged(seed uint64, files []File, plan Plan) {
 func TestWrongFilesKeepTheirObjects(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 8))
-		a := &fakeAPI{t: t, r: r, objects: map[Key]*fakeObject{}}
+		a := &fakeAPI{t: t, r: r, objects: map[Key]*fakeObject{}, set: "set"}
 		d := &disorder{r: r, files: map[string]string{"a.yaml": fmt.Sprintf("---\n"+namespaceYAML, 1)}}
 		for i := range 3 {
 			d.files["b.yaml"] += fmt.Sprintf("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: o%d, namespace: n1}\n", i)

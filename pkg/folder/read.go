@@ -50,6 +50,13 @@ func Read(root string, before Snapshot) Snapshot {
 	switch {
 	case err != nil:
 		r.Problem = &Problem{File: root, Message: because(err)}
+		// It may be made together with the directories above it.
+		for dir := filepath.Dir(root); dir != "/" && dir != "."; dir = filepath.Dir(dir) {
+			r.dirs[filepath.Dir(dir)] = true
+			if _, err := os.Stat(dir); err == nil {
+				break
+			}
+		}
 	case !info.IsDir():
 		r.Problem = &Problem{File: root, Message: "is not a folder"}
 	default:

@@ -58,12 +58,18 @@ func (w *Watch) follow() {
 		if err != nil {
 			return // closed
 		}
+		told := false
 		for at := 0; at+unix.SizeofInotifyEvent <= n; {
 			e := (*unix.InotifyEvent)(unsafe.Pointer(&buf[at])) //nolint:gosec // the kernel's own layout
 			at += unix.SizeofInotifyEvent + int(e.Len)
 			if e.Mask&unix.IN_IGNORED != 0 {
-				w.forget(e.Wd)
+				w.forget(e.Wd) // what led to that was told before
+				continue
 			}
+			told = true
+		}
+		if !told {
+			continue
 		}
 		select {
 		case w.Changed <- struct{}{}:
