@@ -6,8 +6,11 @@ import (
 
 	"go.uber.org/zap"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
@@ -49,6 +52,25 @@ func (o objects) Claim(ctx context.Context, namespace, name string) (*corev1.Per
 // Volume implements volume.Objects.
 func (o objects) Volume(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
 	return o.client.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
+}
+
+// TrustBundle implements volume.Objects.
+func (o objects) TrustBundle(ctx context.Context, name string) (*certificatesv1.ClusterTrustBundle, error) {
+	return o.client.CertificatesV1().ClusterTrustBundles().Get(ctx, name, metav1.GetOptions{})
+}
+
+// TrustBundles implements volume.Objects.
+func (o objects) TrustBundles(ctx context.Context, signer string, s labels.Selector) ([]certificatesv1.ClusterTrustBundle, error) {
+	if s.String() == labels.Nothing().String() && !s.Empty() {
+		return nil, nil
+	}
+	list, err := o.client.CertificatesV1().ClusterTrustBundles().List(ctx, metav1.ListOptions{
+		LabelSelector: s.String(), FieldSelector: fields.OneTermEqualSelector("spec.signerName", signer).String(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
 }
 
 // tokens has the API make the tokens of pods.

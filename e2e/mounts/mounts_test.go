@@ -15,7 +15,7 @@ func TestMounts(t *testing.T) {
 	c := harness.Started(t)
 	t.Run("huge pages", func(t *testing.T) { hugePages(t, c) })
 	for name, f := range map[string]func(*testing.T, *harness.Carob){
-		"names": names, "variables from files": fileVariables, "propagation": propagation, "recursively read-only": readOnly, "images": images,
+		"names": names, "variables from files": fileVariables, "propagation": propagation, "recursively read-only": readOnly, "trust bundles": trustBundles, "images": images,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -54,6 +54,7 @@ func nodeRules() []rule {
 		{verbs: "create", resource: "subjectaccessreviews.authorization.k8s.io"},
 		{verbs: read, resource: "namespaces"},
 		{verbs: read, resource: "runtimeclasses.node.k8s.io"},
+		{verbs: read, resource: "clustertrustbundles.certificates.k8s.io"},
 		// The node makes and removes the volumes that are its directories.
 		{verbs: read + ",create,update,patch,delete", resource: "persistentvolumes"},
 		{verbs: "update,patch", resource: "persistentvolumes/status"},

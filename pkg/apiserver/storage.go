@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
+	"github.com/carob-project/carob/pkg/registry/clustertrustbundle"
 	"github.com/carob-project/carob/pkg/registry/configmap"
 	"github.com/carob-project/carob/pkg/registry/controllerrevision"
 	"github.com/carob-project/carob/pkg/registry/cronjob"
@@ -163,6 +165,10 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 	if err != nil {
 		return nil, err
 	}
+	bundles, err := single(clustertrustbundle.Kind(), getter)
+	if err != nil {
+		return nil, err
+	}
 	nodes, ok := core["nodes"].(metrics.Nodes)
 	if !ok {
 		return nil, fmt.Errorf("nodes cannot be listed: %T", core["nodes"])
@@ -177,6 +183,7 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 		schedulingv1.SchemeGroupVersion:   priorities,
 		nodev1.SchemeGroupVersion:         runtimes,
 		storagev1.SchemeGroupVersion:      classes,
+		certificatesv1.SchemeGroupVersion: bundles,
 		metricsv1beta1.SchemeGroupVersion: metrics.New(nodes, metrics.Transport(transport)),
 	}, nil
 }

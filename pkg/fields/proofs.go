@@ -94,6 +94,7 @@ var proofs = []Proof{
 	{"spec.volumes[].ephemeral", testStorage},
 	{"spec.volumes[].image", testMounts},
 	{"spec.volumes[].persistentVolumeClaim", testStorage},
+	{"spec.volumes[].projected.sources[].clusterTrustBundle", testMounts},
 	{"spec.volumes[].projected.defaultMode", testFields},
 	{"spec.volumes[].projected.sources[].serviceAccountToken", testIdentity},
 	{"spec.volumes[].secret.defaultMode", testVolumes},

@@ -59,6 +59,7 @@ func projectedRules(p string) []Rule {
 	return slices.Concat(
 		[]Rule{honoured(p+".defaultMode", ""), refused(p+".defaultUser", noUser)},
 		each(Honoured, p+".sources[]", "secret.name", "secret.optional", "configMap.name", "configMap.optional"),
+		selectorRules(s+"clusterTrustBundle.labelSelector"),
 		itemRules(s+"secret.items[]"),
 		itemRules(s+"configMap.items[]"),
 		downwardRules(s+"downwardAPI.items[]"),
@@ -67,7 +68,11 @@ func projectedRules(p string) []Rule {
 			honoured(s+"serviceAccountToken.audience", ""),
 			honoured(s+"serviceAccountToken.expirationSeconds", "at least 600; the file has a new token at 80 % of it"),
 			refused(s+"serviceAccountToken.user", noUser),
-			refused(s+"clusterTrustBundle", "mount the certificates from a configMap"),
+			honoured(s+"clusterTrustBundle.name", ""),
+			honoured(s+"clusterTrustBundle.signerName", ""),
+			honoured(s+"clusterTrustBundle.optional", ""),
+			honoured(s+"clusterTrustBundle.path", "each certificate once, in the order of their bytes"),
+			refused(s+"clusterTrustBundle.user", noUser),
 			refused(s+"podCertificate", "pods get no certificates; use serviceAccountToken"),
 		},
 	)

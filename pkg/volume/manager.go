@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
@@ -26,6 +28,10 @@ type Objects interface {
 	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
 	Claim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error)
 	Volume(ctx context.Context, name string) (*corev1.PersistentVolume, error)
+	// TrustBundle returns a bundle of certificates, TrustBundles those of a
+	// signer whose labels the selector finds.
+	TrustBundle(ctx context.Context, name string) (*certificatesv1.ClusterTrustBundle, error)
+	TrustBundles(ctx context.Context, signer string, s labels.Selector) ([]certificatesv1.ClusterTrustBundle, error)
 }
 
 // Tokens makes tokens of the pod's service account that die with the pod.

@@ -16,10 +16,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -32,7 +34,27 @@ type objects struct {
 	secrets    map[string]*corev1.Secret
 	claims     map[string]*corev1.PersistentVolumeClaim
 	volumes    map[string]*corev1.PersistentVolume
+	bundles    []certificatesv1.ClusterTrustBundle
 	err        error
+}
+
+func (o *objects) TrustBundle(_ context.Context, name string) (*certificatesv1.ClusterTrustBundle, error) {
+	for i := range o.bundles {
+		if o.bundles[i].Name == name {
+			return &o.bundles[i], nil
+		}
+	}
+	return nil, apierrors.NewNotFound(certificatesv1.Resource("clustertrustbundles"), name)
+}
+
+func (o *objects) TrustBundles(_ context.Context, signer string, s labels.Selector) ([]certificatesv1.ClusterTrustBundle, error) {
+	var out []certificatesv1.ClusterTrustBundle
+	for _, b := range o.bundles {
+		if b.Spec.SignerName == signer && s.Matches(labels.Set(b.Labels)) {
+			out = append(out, b)
+		}
+	}
+	return out, nil
 }
 
 func (o *objects) ConfigMap(_ context.Context, _, name string) (*corev1.ConfigMap, error) {

@@ -55,6 +55,8 @@ func (m *Manager) projected(ctx context.Context, p *corev1.Pod, s *corev1.Projec
 			part, err = downwardPayload(p, src.DownwardAPI.Items, mode, m.opts.Allocatable())
 		case src.ServiceAccountToken != nil:
 			part, err = m.tokenPayload(ctx, p, src.ServiceAccountToken, mode)
+		case src.ClusterTrustBundle != nil:
+			part, err = m.anchors(ctx, src.ClusterTrustBundle, mode)
 		default:
 			err = unsupported(fmt.Sprintf("source %d of a projected volume", i))
 		}

@@ -184,6 +184,13 @@ func validateProjected(p *corev1.ProjectedVolumeSource, at *field.Path) field.Er
 			// Kubernetes names this path of a token, and no longer one.
 			errs = append(errs, validateTokenPath(at.Child("path"), t.Path)...)
 		}
+		if b := src.ClusterTrustBundle; b != nil {
+			errs = append(errs, validateTrustBundle(b, source.Child("clusterTrustBundle"))...)
+			if paths.Has(b.Path) {
+				errs = append(errs, field.Invalid(at, b.Path, "conflicting duplicate paths"))
+			}
+			paths.Insert(b.Path)
+		}
 		if countSet(reflect.ValueOf(src).Elem()) > 1 {
 			errs = append(errs, field.Forbidden(source, "may not specify more than 1 volume type per source"))
 		}

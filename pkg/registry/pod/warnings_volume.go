@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // sourcedPath is the path of a file in a volume, and what puts it there if the
@@ -80,6 +81,9 @@ func projectedPaths(s *corev1.VolumeProjection) []sourcedPath {
 		return downwardPaths(s.DownwardAPI.Items, "DownwardAPI")
 	case s.ServiceAccountToken != nil:
 		return []sourcedPath{{s.ServiceAccountToken.Path, "ServiceAccountToken"}}
+	case s.ClusterTrustBundle != nil:
+		name := ptr.Deref(s.ClusterTrustBundle.Name, ptr.Deref(s.ClusterTrustBundle.SignerName, ""))
+		return []sourcedPath{{s.ClusterTrustBundle.Path, fmt.Sprintf("ClusterTrustBundle %q", name)}}
 	}
 	return nil
 }
