@@ -329,7 +329,7 @@ func propagation(t *testing.T, a applied) {
 }
 
 func imageVolume(t *testing.T, a applied) {
-	a.logs(t, "image-volume", "app", "/tools/bin/busybox\n/bin-only/busybox\n", "read-only\n")
+	a.logs(t, "image-volume", "app", "/tools/bin/busybox\n", "/bin-only/busybox\n", "read-only\n")
 }
 
 func gracefulStop(t *testing.T, a applied) {
