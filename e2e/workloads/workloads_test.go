@@ -162,7 +162,8 @@ func finished(t *testing.T, c *harness.Carob, out string) {
 		}
 		got := c.Get(t, "job", job, "{.status.succeeded} {.status.failed} {.status.active} {.status.uncountedTerminatedPods}")
 		if got != fmt.Sprintf("%d   {}", want) {
-			t.Errorf("%s: status %q", job, got)
+			t.Errorf("%s: status %q, failed pods: %s", job, got,
+				c.K(t, "get", "pods", "-l", "job-name="+job, "--field-selector", "status.phase=Failed", "-o", "jsonpath={.items[*].status}"))
 		}
 		if names := strings.Fields(c.K(t, "get", "pods", "-l", "job-name="+job, "-o", "name")); len(names) != want {
 			t.Errorf("%s: %d pods", job, len(names))

@@ -181,6 +181,45 @@ func TestCreateWithoutCommand(t *testing.T) {
 	}
 }
 
+// A start that is cut short ends the process that waited for it, with a code
+// that the image's process did not choose.
+func TestACutStartIsNoExit(t *testing.T) {
+	for name, away := range map[string]bool{"containerd is there": false, "containerd is away": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			r := b.ready(t)
+			req, _ := b.request(t, newUID(), "sleep 1000")
+			made, err := r.Create(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, _ := attempt(t, r, made)
+			if !neverRan(r.opts.Namespace, made) {
+				t.Fatalf("created: %+v counts as one that ran", a)
+			}
+			if away {
+				pause(t, b.child.PID())
+			}
+			if err := syscall.Kill(a.PID, syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if away {
+				eventually(t, "its end", func() bool { return syscall.Kill(a.PID, 0) != nil })
+				b.killContainerd(t)
+			}
+			eventually(t, "the attempt is gone", func() bool {
+				list, err := r.List(t.Context())
+				return err == nil && len(list) == 0
+			})
+			req.Command = []string{"/bin/sh", "-c", "exit 1"}
+			id := run(t, r, req)
+			if e := waitExit(t, r, id); id != made || e.Code != 1 || e.Lost {
+				t.Errorf("after it: %s, %+v; want %s and code 1", id, e, made)
+			}
+		})
+	}
+}
+
 func TestCleanUpRemovesWhatACrashLeft(t *testing.T) {
 	b := newBench(t)
 	r := b.ready(t)

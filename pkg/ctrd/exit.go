@@ -28,7 +28,9 @@ type exitRecord struct {
 	FinishedAt time.Time `json:"finishedAt"`
 	OOM        bool      `json:"oom,omitempty"`
 	Lost       bool      `json:"lost,omitempty"`
-	StartError string    `json:"startError,omitempty"`
+	// Unstarted: the image's process never began; see neverRan.
+	Unstarted  bool   `json:"unstarted,omitempty"`
+	StartError string `json:"startError,omitempty"`
 }
 
 func (e exitRecord) encode() (string, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
@@ -75,6 +77,8 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 	switch {
 	case err != nil:
 		return err
+	case task == nil && wasTold && before.Unstarted:
+		return r.cutShort(ctx, e)
 	case task == nil && wasTold:
 		seen = &before
 	case task == nil && seen == nil:
@@ -85,6 +89,8 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 		seen.Lost = seen.Lost || seen.Code == codeLost
 	case task.Status != tasktypes.Status_STOPPED:
 		return nil
+	case task.ExitStatus != codeKilled && neverRan(r.opts.Namespace, id):
+		return r.cutShort(ctx, e)
 	default:
 		seen = &exitRecord{Code: int(task.ExitStatus), FinishedAt: task.ExitedAt.AsTime()}
 	}
@@ -92,6 +98,23 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 		return err
 	}
 	return r.deleteTask(ctx, e)
+}
+
+// neverRan says whether the image's process never began. The OCI runtime's own
+// process waits for a reader of exec.fifo, and start removes the FIFO once that
+// process has passed it. A containerd that is killed takes the start command
+// with it, and the process that waited then ends by itself.
+func neverRan(ns, id string) bool {
+	info, err := os.Lstat(filepath.Join(runtimeRoot, ns, id, "exec.fifo"))
+	return err == nil && info.Mode().Type() == os.ModeNamedPipe
+}
+
+// cutShort removes an attempt that was never started, so that its number is
+// made again. The caller holds the attempt's lock.
+func (r *Runtime) cutShort(ctx context.Context, e entry) error {
+	r.log.Info("removing a container whose start was cut short", fields(e.attempt)...)
+	// Its pipes are their maker's, who may have opened them to try again.
+	return r.destroy(ctx, bare(e.attempt.ID, e.attempt.Pod.UID))
 }
 
 // recordExit writes an exit into the container's labels and then into the
