@@ -122,6 +122,14 @@ spec: {terminationGracePeriodSeconds: 0, containers: [{name: a, image: 'busybox:
 }
 
 func resourceQuota(t *testing.T, a applied) {
+	a.Apply(t, `
+apiVersion: v1
+kind: Pod
+metadata: {name: within, namespace: shared}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: main, image: 'busybox:1.35', command: [sleep, '100000'], resources: {requests: {cpu: 60m}, limits: {memory: 64Mi}}}]
+`)
 	a.K(t, "-n", "shared", "wait", "--for=condition=ready", "pod/within", "--timeout=30s")
 	harness.Eventually(t, 20*time.Second, func() string {
 		out := a.K(t, "-n", "shared", "get", "quota", "team")
