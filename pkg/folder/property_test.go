@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +24,9 @@ import (
 // fakeAPI holds objects in memory: what it is asked to write is subject to a
 // few of the rules of an API server, and now and then fails.
 type fakeAPI struct {
-	t       *testing.T
+	t *testing.T
+	// mu is held while the API is asked, for tests that look while a loop runs.
+	mu      sync.Mutex
 	r       *rand.Rand
 	objects map[Key]*fakeObject
 	version int
@@ -57,6 +60,8 @@ func served() resources.Set {
 func (a *fakeAPI) Served() (resources.Set, error) { return served(), nil }
 
 func (a *fakeAPI) Look(_ context.Context, r resources.Resource, key Key) (*metav1.PartialObjectMetadata, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if o := a.objects[key]; o != nil {
 		return o.DeepCopy(), nil
 	}
@@ -66,6 +71,8 @@ func (a *fakeAPI) Look(_ context.Context, r resources.Resource, key Key) (*metav
 var errFlaky = errors.New("the API server is busy")
 
 func (a *fakeAPI) Apply(_ context.Context, d *Document, set string, force, dry bool) (*metav1.PartialObjectMetadata, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	gr := d.Resource.GVR.GroupResource()
 	data, _ := d.Content["data"].(map[string]any)
 	value, _ := data["k"].(string)
@@ -105,6 +112,8 @@ func (a *fakeAPI) Apply(_ context.Context, d *Document, set string, force, dry b
 }
 
 func (a *fakeAPI) Delete(_ context.Context, m Member) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.flaky && a.r.IntN(4) == 0 {
 		return errFlaky
 	}
@@ -133,6 +142,8 @@ func (a *fakeAPI) Delete(_ context.Context, m Member) error {
 }
 
 func (a *fakeAPI) List(_ context.Context, r resources.Resource, namespace, set string) ([]metav1.PartialObjectMetadata, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	var out []metav1.PartialObjectMetadata
 	for key, o := range a.objects {
 		if key.Kind == r.Kind && (namespace == "" || key.Namespace == namespace) && (set == "" || o.Labels[LabelPartOf] == set) {

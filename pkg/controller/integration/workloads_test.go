@@ -417,7 +417,7 @@ func statefulSet(t *testing.T, c kubernetes.Interface, ns string) {
 	})
 	set.Name = "claims"
 	set.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: "v"}}}
-	if _, err := all.Create(t.Context(), set, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "spec.volumeClaimTemplates: Forbidden: not supported yet") {
+	if _, err := all.Create(t.Context(), set, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "spec.volumeClaimTemplates[0].spec.accessModes: Required value: at least 1 access mode is required") {
 		t.Errorf("claims: %v", err)
 	}
 }
