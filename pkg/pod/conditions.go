@@ -42,8 +42,9 @@ func (v *view) conditions(s *corev1.PodStatus) {
 		}
 	}
 	l = append(l, v.resizeConditions()...)
-	if e := v.o.Evicted; e != nil && e.Disrupts && !slices.ContainsFunc(l, isDisruption) {
-		l = append(l, corev1.PodCondition{
+	if e := v.o.Evicted; e != nil && e.Disrupts && !slices.ContainsFunc(l, disrupting) {
+		// One that was taken back says no more.
+		l = append(slices.DeleteFunc(l, isDisruption), corev1.PodCondition{
 			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reasonByNode, Message: e.Message,
 			ObservedGeneration: v.pod.Generation, LastTransitionTime: apiTime(v.now),
 		})
@@ -82,6 +83,10 @@ func (v *view) sandboxCondition() corev1.PodCondition {
 		return corev1.PodCondition{Type: c.Type, Status: corev1.ConditionTrue}
 	}
 	return c
+}
+
+func disrupting(c corev1.PodCondition) bool {
+	return isDisruption(c) && c.Status == corev1.ConditionTrue
 }
 
 func isDisruption(c corev1.PodCondition) bool { return c.Type == corev1.DisruptionTarget }

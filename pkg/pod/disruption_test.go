@@ -11,7 +11,11 @@ import (
 // that was rejected was never a target.
 func TestDisruptionTarget(t *testing.T) {
 	for _, disrupts := range []bool{true, false} {
-		v := &view{pod: &corev1.Pod{}, o: Observed{Evicted: &Eviction{Reason: ReasonEvicted, Message: "too much", Disrupts: disrupts}}}
+		p := &corev1.Pod{}
+		if disrupts {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.DisruptionTarget, Status: corev1.ConditionFalse}}
+		}
+		v := &view{pod: p, o: Observed{Evicted: &Eviction{Reason: ReasonEvicted, Message: "too much", Disrupts: disrupts}}}
 		var st corev1.PodStatus
 		v.conditions(&st)
 		v.pod.Status.Conditions = st.Conditions

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -48,6 +49,8 @@ type Controller struct {
 	ready   chan struct{}
 	queue   *work.Queue[string]
 	written workload.Written
+	// stale has the pods that may have to be calmed.
+	stale *work.Queue[string]
 }
 
 // New makes the Controller; Run starts it.
@@ -60,12 +63,13 @@ func New(o Options) (*Controller, error) {
 	c := &Controller{
 		client: o.Client, recorder: o.Recorder, budgets: budgets.GetIndexer(), pods: pods.GetIndexer(),
 		owners: map[string]cache.Indexer{}, ready: make(chan struct{}), queue: work.New[string](o.Log),
+		stale: work.New[string](o.Log),
 	}
 	watched := []workload.Watched{
 		{Informer: budgets, Handler: workload.Owners(c.queue.Add)},
 		{Informer: pods, Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc: c.podChanged, DeleteFunc: c.podChanged,
-			UpdateFunc: func(was, now any) { c.podChanged(was); c.podChanged(now) },
+			AddFunc: func(obj any) { c.podChanged(obj); c.threatened(obj) }, DeleteFunc: c.podChanged,
+			UpdateFunc: func(was, now any) { c.podChanged(was); c.podChanged(now); c.threatened(now) },
 		}},
 	}
 	for kind, i := range map[string]cache.SharedIndexInformer{
@@ -130,7 +134,10 @@ func (c *Controller) Run(ctx context.Context) error {
 		return nil
 	}
 	close(c.ready)
-	c.queue.Run(ctx, workers, c.sync)
+	var all sync.WaitGroup
+	all.Go(func() { c.queue.Run(ctx, workers, c.sync) })
+	all.Go(func() { c.stale.Run(ctx, 1, c.calm) })
+	all.Wait()
 	return nil
 }
 

@@ -29,6 +29,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/carob-project/carob/pkg/controller/deployment"
+	"github.com/carob-project/carob/pkg/controller/disruption"
 	"github.com/carob-project/carob/pkg/controller/persistentvolume"
 	"github.com/carob-project/carob/pkg/controller/protection"
 	"github.com/carob-project/carob/pkg/controller/replicaset"
@@ -89,10 +90,14 @@ func run(t *testing.T, objects ...runtime.Object) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	budgets, err := disruption.New(disruption.Options{Client: w.client, Informers: factory, Recorder: w.recorder})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	factory.Start(ctx.Done())
 	var all sync.WaitGroup
-	for _, l := range []loop{d, rs, rc, sts, pv, guard} {
+	for _, l := range []loop{d, rs, rc, sts, pv, guard, budgets} {
 		all.Go(func() {
 			if err := l.Run(ctx); err != nil {
 				t.Error(err)
