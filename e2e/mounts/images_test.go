@@ -57,10 +57,17 @@ func images(t *testing.T, c *harness.Carob) {
 	}
 	dirs := filepath.Join(c.DataDir, "pods")
 	c.K(t, "delete", "pod", "shows", "never", "missing", "nowhere", "file", "--timeout=60s")
-	left, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
-		return !strings.HasPrefix(m.Mountpoint, dirs) || !strings.Contains(m.Mountpoint, "/images/"), false
+	// They have no grace, so their objects go at once and the node follows.
+	harness.Eventually(t, 20*time.Second, func() string {
+		left, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+			return !strings.HasPrefix(m.Mountpoint, dirs) || !strings.Contains(m.Mountpoint, "/images/"), false
+		})
+		if err != nil {
+			return err.Error()
+		}
+		for _, m := range left {
+			return "the mount of an image is left: " + m.Mountpoint
+		}
+		return ""
 	})
-	if err != nil || len(left) > 0 {
-		t.Errorf("mounts of images are left: %+v %v", left, err)
-	}
 }
