@@ -109,7 +109,8 @@ func (b *bench) launch(t *testing.T) {
 func (b *bench) connect(t *testing.T) *Runtime {
 	t.Helper()
 	r, err := Connect(context.Background(), Options{
-		Address: b.child.Address(), Namespace: "carob-test", Instance: b.instance, StateDir: b.options().State, Log: b.log,
+		Address: b.child.Address(), Namespace: "carob-test", Instance: b.instance, StateDir: b.options().State,
+		PipeDir: filepath.Join(b.dir, "pipes"), Log: b.log,
 	})
 	if err != nil {
 		t.Fatal(err)
