@@ -51,9 +51,9 @@ func (c *claims) Admit(_ context.Context, a admission.Attributes, _ admission.Ob
 	}
 	switch o := a.GetObject().(type) {
 	case *corev1.PersistentVolume:
-		o.Finalizers = protect(o.Finalizers, "kubernetes.io/pv-protection")
+		o.Finalizers = protect(o.Finalizers, claim.VolumeProtection)
 	case *corev1.PersistentVolumeClaim:
-		o.Finalizers = protect(o.Finalizers, "kubernetes.io/pvc-protection")
+		o.Finalizers = protect(o.Finalizers, claim.ClaimProtection)
 		if storagevolume.PersistentVolumeClaimHasClass(o) {
 			return nil
 		}

@@ -59,14 +59,7 @@ func (l *limits) Validate(_ context.Context, a admission.Attributes, _ admission
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, r := range ranges {
-		errs = append(errs, limitrange.Check(r, p)...)
-	}
-	if len(errs) > 0 {
-		return admission.NewForbidden(a, utilerrors.NewAggregate(errs))
-	}
-	return nil
+	return refuse(a, ranges, func(r *corev1.LimitRange) []error { return limitrange.Check(r, p) })
 }
 
 // validateClaim holds a claim to its size, also when it grows.
@@ -74,21 +67,30 @@ func (l *limits) validateClaim(a admission.Attributes, c *corev1.PersistentVolum
 	if a.GetSubresource() != "" || c.DeletionTimestamp != nil {
 		return nil
 	}
-	if !l.WaitForReady() {
-		return admission.NewForbidden(a, errNotSynced)
-	}
-	ranges, err := l.ranges.LimitRanges(a.GetNamespace()).List(labels.Everything())
+	ranges, err := l.inNamespace(a)
 	if err != nil {
 		return err
 	}
+	return refuse(a, ranges, func(r *corev1.LimitRange) []error { return limitrange.CheckClaim(r, c) })
+}
+
+// refuse returns all that the ranges have against a request.
+func refuse(a admission.Attributes, ranges []*corev1.LimitRange, check func(*corev1.LimitRange) []error) error {
 	var errs []error
 	for _, r := range ranges {
-		errs = append(errs, limitrange.CheckClaim(r, c)...)
+		errs = append(errs, check(r)...)
 	}
 	if len(errs) > 0 {
 		return admission.NewForbidden(a, utilerrors.NewAggregate(errs))
 	}
 	return nil
+}
+
+func (l *limits) inNamespace(a admission.Attributes) ([]*corev1.LimitRange, error) {
+	if !l.WaitForReady() {
+		return nil, admission.NewForbidden(a, errNotSynced)
+	}
+	return l.ranges.LimitRanges(a.GetNamespace()).List(labels.Everything())
 }
 
 // of returns the pod whose resources are being written, and what bounds it.
@@ -102,9 +104,6 @@ func (l *limits) of(a admission.Attributes) (*corev1.Pod, []*corev1.LimitRange, 
 	if !ok {
 		return nil, nil, apierrors.NewBadRequest("resource was marked with kind Pod but was unable to be converted")
 	}
-	if !l.WaitForReady() {
-		return nil, nil, admission.NewForbidden(a, errNotSynced)
-	}
-	ranges, err := l.ranges.LimitRanges(a.GetNamespace()).List(labels.Everything())
+	ranges, err := l.inNamespace(a)
 	return p, ranges, err
 }

@@ -25,6 +25,13 @@ const DefaultAnnotation = "storageclass.kubernetes.io/is-default-class"
 // Finalizer keeps a volume of Provisioner until its directory is gone.
 const Finalizer = "carob.dev/local-volume"
 
+// Kubernetes' finalizers, which keep a claim that pods use and a volume that is
+// bound.
+const (
+	ClaimProtection  = "kubernetes.io/pvc-protection"
+	VolumeProtection = "kubernetes.io/pv-protection"
+)
+
 // IsDefault says whether a class is marked as the default.
 func IsDefault(c *storagev1.StorageClass) bool {
 	return c.Annotations[DefaultAnnotation] == "true" || c.Annotations["storageclass.beta.kubernetes.io/is-default-class"] == "true"

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/carob-project/carob/pkg/controller/resources"
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // settle is how long the folder has to be left alone before anything is pruned:
@@ -206,13 +206,7 @@ func (c *Controller) turn(ctx context.Context, snapshot Snapshot, pruneFrom time
 	}
 	files, complete := Resolve(snapshot.Files, c.session.served, DefaultNamespace)
 	kinds := maps.Clone(c.record.groupKinds)
-	for _, f := range files {
-		for _, d := range f.Documents {
-			if d.Resource.Kind != "" {
-				kinds[schema.GroupKind{Group: d.Group, Kind: d.Kind}] = true
-			}
-		}
-	}
+	addKinds(kinds, files)
 	// A member's kind is written down before there is such a member.
 	if err := c.record.write(ctx, kinds, nil); err != nil {
 		return 0, err
@@ -232,34 +226,36 @@ func (c *Controller) turn(ctx context.Context, snapshot Snapshot, pruneFrom time
 		if len(did) > 0 {
 			c.asked = 0 // such as the definition of that kind
 		}
-		if wait := backoff(c.asked); plan.After == 0 || plan.After > wait {
-			plan.After = wait
-		}
+		plan.After = workload.Sooner(plan.After, backoff(c.asked))
 		c.asked++
 	}
 	return plan.After, c.record.write(ctx, c.kinds(files), &Report{Set: c.record.name, Folder: c.o.Dir, Rows: plan.Rows})
 }
 
+// openSet finds the set of a folder, and of which kinds its members may be. keeps
+// says that the folder is kept applied, not applied once.
+func openSet(ctx context.Context, client kubernetes.Interface, cluster Cluster, dir, tool string, keeps bool) (*record, *session, error) {
+	reports, err := Reports(ctx, client)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &record{client: client, name: nameFor(reports, dir, keeps), dir: dir, tool: tool}
+	s := newSession(cluster, SetID(r.name))
+	if s.served, err = cluster.Served(); err != nil && len(s.served.Preferred()) == 0 {
+		return nil, nil, err
+	}
+	found, err := r.open(ctx)
+	if err == nil && !found {
+		r.groupKinds, err = search(ctx, s)
+	}
+	return r, s, err
+}
+
 // begin finds the set of the folder and its members.
 func (c *Controller) begin(ctx context.Context) error {
-	reports, err := Reports(ctx, c.o.Client)
+	r, s, err := openSet(ctx, c.o.Client, c.o.Cluster, c.o.Dir, c.o.Tool, true)
 	if err != nil {
 		return err
-	}
-	name := nameFor(reports, c.o.Dir, true)
-	s := newSession(c.o.Cluster, SetID(name))
-	if s.served, err = c.o.Cluster.Served(); err != nil && len(s.served.Preferred()) == 0 {
-		return err
-	}
-	r := &record{client: c.o.Client, name: name, dir: c.o.Dir, tool: c.o.Tool}
-	found, err := r.open(ctx)
-	if err != nil {
-		return err
-	}
-	if !found {
-		if r.groupKinds, err = search(ctx, s); err != nil {
-			return err
-		}
 	}
 	if ns, ok := s.served.ForKind("v1", "Namespace"); ok {
 		// Much waits for namespaces.
@@ -308,7 +304,7 @@ func (c *Controller) discover() error {
 // follow watches the members of these kinds.
 func (c *Controller) follow(ctx context.Context, kinds map[schema.GroupKind]bool) error {
 	for gk := range kinds {
-		r, ok := kindIn(c.session.served, gk)
+		r, ok := c.session.served.ForGroupKind(gk)
 		if !ok || c.follows[r.GVR] != nil {
 			continue
 		}
@@ -331,13 +327,15 @@ func (c *Controller) follow(ctx context.Context, kinds map[schema.GroupKind]bool
 	return nil
 }
 
-func kindIn(served resources.Set, gk schema.GroupKind) (resources.Resource, bool) {
-	for _, r := range served.Preferred() {
-		if r.GVR.Group == gk.Group && r.Kind == gk.Kind {
-			return r, true
+// addKinds adds those of the documents.
+func addKinds(kinds map[schema.GroupKind]bool, files []File) {
+	for _, f := range files {
+		for _, d := range f.Documents {
+			if d.Resource.Kind != "" {
+				kinds[schema.GroupKind{Group: d.Group, Kind: d.Kind}] = true
+			}
 		}
 	}
-	return resources.Resource{}, false
 }
 
 // kinds are those of the documents and of the members that there are.
@@ -346,15 +344,9 @@ func (c *Controller) kinds(files []File) map[schema.GroupKind]bool {
 	for key := range c.session.known() {
 		out[schema.GroupKind{Group: key.Group, Kind: key.Kind}] = true
 	}
-	for _, f := range files {
-		for _, d := range f.Documents {
-			if d.Resource.Kind != "" {
-				out[schema.GroupKind{Group: d.Group, Kind: d.Kind}] = true
-			}
-		}
-	}
+	addKinds(out, files)
 	for gk := range c.record.groupKinds {
-		if _, served := kindIn(c.session.served, gk); !served {
+		if _, served := c.session.served.ForGroupKind(gk); !served {
 			out[gk] = true
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -18,38 +17,18 @@ func Once(ctx context.Context, client kubernetes.Interface, cluster Cluster, dir
 	if snapshot.Problem != nil {
 		return Report{}, nil, *snapshot.Problem
 	}
-	reports, err := Reports(ctx, client)
+	r, s, err := openSet(ctx, client, cluster, dir, tool, false)
 	if err != nil {
 		return Report{}, nil, err
-	}
-	r := &record{client: client, name: nameFor(reports, dir, false), dir: dir, tool: tool}
-	s := newSession(cluster, SetID(r.name))
-	if s.served, err = cluster.Served(); err != nil && len(s.served.Preferred()) == 0 {
-		return Report{}, nil, err
-	}
-	found, err := r.open(ctx)
-	if err != nil {
-		return Report{}, nil, err
-	}
-	if !found {
-		if r.groupKinds, err = search(ctx, s); err != nil {
-			return Report{}, nil, err
-		}
 	}
 	files, _ := Resolve(snapshot.Files, s.served, namespace)
 	kinds := maps.Clone(r.groupKinds)
-	for _, f := range files {
-		for _, d := range f.Documents {
-			if d.Resource.Kind != "" {
-				kinds[schema.GroupKind{Group: d.Group, Kind: d.Kind}] = true
-			}
-		}
-	}
+	addKinds(kinds, files)
 	if err := r.write(ctx, kinds, nil); err != nil {
 		return Report{}, nil, err
 	}
 	for gk := range kinds {
-		resource, ok := kindIn(s.served, gk)
+		resource, ok := s.served.ForGroupKind(gk)
 		if !ok {
 			continue
 		}

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // State is what became of an object.
@@ -133,9 +135,7 @@ func (p *planner) wait(until time.Time) bool {
 	if left <= 0 {
 		return false
 	}
-	if p.plan.After == 0 || left < p.plan.After {
-		p.plan.After = left
-	}
+	p.plan.After = workload.Sooner(p.plan.After, left)
 	return true
 }
 

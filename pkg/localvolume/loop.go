@@ -21,6 +21,7 @@ import (
 
 	"github.com/carob-project/carob/pkg/claim"
 	"github.com/carob-project/carob/pkg/controller/work"
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // Options are what a Loop needs.
@@ -70,12 +71,14 @@ func New(o Options) (*Loop, error) {
 			}
 		}
 	}
-	for _, i := range []cache.SharedIndexInformer{claims, volumes, classes} {
-		reg, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: look, UpdateFunc: func(_, now any) { look(now) }})
-		if err != nil {
-			return nil, fmt.Errorf("localvolume: %w", err)
-		}
-		l.synced = append(l.synced, reg.HasSyncedChecker())
+	handler := cache.ResourceEventHandlerFuncs{AddFunc: look, UpdateFunc: func(_, now any) { look(now) }}
+	var err error
+	if l.synced, err = workload.Watch(
+		workload.Watched{Informer: claims, Handler: handler},
+		workload.Watched{Informer: volumes, Handler: handler},
+		workload.Watched{Informer: classes, Handler: handler},
+	); err != nil {
+		return nil, fmt.Errorf("localvolume: %w", err)
 	}
 	return l, nil
 }
@@ -91,12 +94,8 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.recorder = l.events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: claim.Provisioner, Host: l.o.Node})
 	l.factory.Start(ctx.Done())
 	defer l.factory.Shutdown()
-	for _, s := range l.synced {
-		select {
-		case <-s.Done():
-		case <-ctx.Done():
-			return nil
-		}
+	if !workload.Synced(ctx, l.synced) {
+		return nil
 	}
 	if err := l.o.Dirs.sweep(); err != nil {
 		l.o.Log.Warn("cannot remove what a probe has left", zap.Error(err))
@@ -113,13 +112,10 @@ func (l *Loop) sync(ctx context.Context, k key) error {
 	} else {
 		err = l.syncClaim(ctx, k)
 	}
-	switch {
-	case apierrors.IsNotFound(err):
+	if apierrors.IsNotFound(err) {
 		return nil
-	case apierrors.IsConflict(err):
-		return fmt.Errorf("%w: %w", work.ErrWaiting, err) // the watch lags behind
 	}
-	return err
+	return workload.Outdated(err)
 }
 
 func (l *Loop) syncClaim(ctx context.Context, k key) error {

@@ -7,6 +7,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/carob-project/carob/pkg/claim"
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 const byClaim = "carob-claim"
@@ -29,27 +30,32 @@ func Index(pods cache.SharedIndexInformer) error {
 	}})
 }
 
-// Users are the pods that use the claim.
-func Users(pods cache.Indexer, c *corev1.PersistentVolumeClaim) []*corev1.Pod {
+// Named are the pods that name the claim, whether it is the one that they are
+// to have or another of that name.
+func Named(pods cache.Indexer, c *corev1.PersistentVolumeClaim) []*corev1.Pod {
 	found, err := pods.ByIndex(byClaim, c.Namespace+"/"+c.Name)
 	if err != nil {
 		return nil
 	}
 	var out []*corev1.Pod
 	for _, obj := range found {
-		if p, ok := obj.(*corev1.Pod); ok && claim.Uses(p, c) {
+		if p, ok := obj.(*corev1.Pod); ok {
 			out = append(out, p)
 		}
 	}
 	return out
 }
 
+// Users are the pods that use the claim.
+func Users(pods cache.Indexer, c *corev1.PersistentVolumeClaim) []*corev1.Pod {
+	return workload.PodsOf(Named(pods, c), func(p *corev1.Pod) bool { return claim.Uses(p, c) })
+}
+
 // Funcs calls f with the newest version of whatever happened to an object.
 func Funcs(f func(any)) cache.ResourceEventHandlerFuncs {
 	return cache.ResourceEventHandlerFuncs{AddFunc: f, UpdateFunc: func(_, now any) { f(now) }, DeleteFunc: func(obj any) {
-		if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = lost.Obj
+		if last, ok := workload.Last[any](obj); ok {
+			f(last)
 		}
-		f(obj)
 	}}
 }

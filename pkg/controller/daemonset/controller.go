@@ -111,10 +111,7 @@ func (c *Controller) nodeChanged(was, now any) {
 }
 
 func (c *Controller) setGone(obj any) {
-	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = lost.Obj
-	}
-	if set, ok := obj.(*appsv1.DaemonSet); ok {
+	if set, ok := workload.Last[*appsv1.DaemonSet](obj); ok {
 		c.hands.Pending.Forget(set.UID)
 		c.remember(set.UID, nil)
 	}

@@ -106,10 +106,7 @@ func (c *Controller) orphan(rs *appsv1.ReplicaSet) {
 
 // podEnds wakes a Recreate deployment, which waits for its old pods to end.
 func (c *Controller) podEnds(was, now any) {
-	if lost, ok := was.(cache.DeletedFinalStateUnknown); ok {
-		was = lost.Obj
-	}
-	p, ok := was.(*corev1.Pod)
+	p, ok := workload.Last[*corev1.Pod](was)
 	if !ok {
 		return
 	}

@@ -88,10 +88,7 @@ func New(o Options) (*Controller, error) {
 
 // podChanged wakes the budgets that select a pod.
 func (c *Controller) podChanged(obj any) {
-	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = lost.Obj
-	}
-	p, ok := obj.(*corev1.Pod)
+	p, ok := workload.Last[*corev1.Pod](obj)
 	if !ok {
 		return
 	}
@@ -115,17 +112,7 @@ func (c *Controller) ownerChanged(was, now any) {
 }
 
 func (c *Controller) inNamespace(namespace string) []*policyv1.PodDisruptionBudget {
-	found, err := c.budgets.ByIndex(cache.NamespaceIndex, namespace)
-	if err != nil {
-		return nil
-	}
-	var out []*policyv1.PodDisruptionBudget
-	for _, obj := range found {
-		if b, ok := obj.(*policyv1.PodDisruptionBudget); ok {
-			out = append(out, b)
-		}
-	}
-	return out
+	return workload.InNamespace[*policyv1.PodDisruptionBudget](c.budgets, namespace)
 }
 
 // Run works until ctx ends.
@@ -154,11 +141,7 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	if c.written.Stale(b) {
 		return nil
 	}
-	pods, err := c.selected(b)
-	if err != nil {
-		return err
-	}
-	d := Decide(b, pods, c.scaleIn(b.Namespace), time.Now())
+	d := Decide(b, c.selected(b), c.scaleIn(b.Namespace), time.Now())
 	if !apiequality.Semantic.DeepEqual(d.Status, b.Status) {
 		next := b.DeepCopy()
 		next.Status = d.Status
@@ -188,22 +171,13 @@ func (c *Controller) record(b *policyv1.PodDisruptionBudget, events []Event) {
 	}
 }
 
-func (c *Controller) selected(b *policyv1.PodDisruptionBudget) ([]*corev1.Pod, error) {
+func (c *Controller) selected(b *policyv1.PodDisruptionBudget) []*corev1.Pod {
 	s, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
 	if err != nil {
-		return nil, nil //nolint:nilerr // validation refuses such a selector
+		return nil // validation refuses such a selector
 	}
-	found, err := c.pods.ByIndex(cache.NamespaceIndex, b.Namespace)
-	if err != nil {
-		return nil, err
-	}
-	var out []*corev1.Pod
-	for _, obj := range found {
-		if p, ok := obj.(*corev1.Pod); ok && s.Matches(labels.Set(p.Labels)) {
-			out = append(out, p)
-		}
-	}
-	return out, nil
+	return workload.PodsOf(workload.InNamespace[*corev1.Pod](c.pods, b.Namespace),
+		func(p *corev1.Pod) bool { return s.Matches(labels.Set(p.Labels)) })
 }
 
 // scaleIn finds what the controllers of a namespace want.

@@ -15,7 +15,7 @@ import (
 // being deleted, and how long it may still tell so. What the node itself
 // announced stands, and an ended pod keeps what it said last.
 func stale(p *corev1.Pod, now time.Time) (in time.Duration, ok bool) {
-	if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+	if !workload.Active(p) {
 		return 0, false
 	}
 	for _, c := range p.Status.Conditions {

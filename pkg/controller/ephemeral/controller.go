@@ -83,17 +83,12 @@ func (c *Controller) podAdded(obj any) {
 
 // claimDeleted looks at the pods that may need the name now.
 func (c *Controller) claimDeleted(obj any) {
-	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = lost.Obj
-	}
-	gone, ok := obj.(*corev1.PersistentVolumeClaim)
+	gone, ok := workload.Last[*corev1.PersistentVolumeClaim](obj)
 	if !ok {
 		return
 	}
-	for _, obj := range c.pods.List() {
-		if p, ok := obj.(*corev1.Pod); ok && p.Namespace == gone.Namespace {
-			c.podAdded(p)
-		}
+	for _, p := range claims.Named(c.pods, gone) {
+		c.podAdded(p)
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/carob-project/carob/pkg/controller/workload"
 )
@@ -184,10 +183,7 @@ func ignoreGone(err error) error {
 
 // jobGone sees to the pods of a Job that is deleted: nobody will count them.
 func (c *Controller) jobGone(obj any) {
-	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = lost.Obj
-	}
-	j, ok := obj.(*batchv1.Job)
+	j, ok := workload.Last[*batchv1.Job](obj)
 	if !ok {
 		return
 	}

@@ -114,7 +114,7 @@ func (c *Controller) syncVolume(ctx context.Context, name string) error {
 	if err != nil || !exists || !ok {
 		return err
 	}
-	list, changed := finalizers(v, volumeFinalizer, v.Status.Phase == corev1.VolumeBound)
+	list, changed := finalizers(v, claim.VolumeProtection, v.Status.Phase == corev1.VolumeBound)
 	if !changed {
 		return nil
 	}
@@ -144,7 +144,7 @@ func (c *Controller) syncClaim(ctx context.Context, k key) error {
 			return err
 		}
 	}
-	list, changed := finalizers(p, claimFinalizer, inUse)
+	list, changed := finalizers(p, claim.ClaimProtection, inUse)
 	if !changed {
 		return nil
 	}

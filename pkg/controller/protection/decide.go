@@ -10,12 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/carob-project/carob/pkg/claim"
-)
-
-// The finalizers, under their names in Kubernetes.
-const (
-	claimFinalizer  = "kubernetes.io/pvc-protection"
-	volumeFinalizer = "kubernetes.io/pv-protection"
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // held reports whether one of the pods keeps a deleted claim. One without a node
@@ -39,7 +34,7 @@ func used(c *corev1.PersistentVolumeClaim, pods []*corev1.Pod) bool {
 }
 
 func ended(p *corev1.Pod) bool {
-	if p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded {
+	if workload.Terminated(p) {
 		return true
 	}
 	runs := func(s corev1.ContainerStatus) bool { return s.State.Terminated == nil && s.State.Waiting == nil }

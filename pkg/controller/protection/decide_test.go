@@ -6,12 +6,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/carob-project/carob/pkg/claim"
 )
 
-func user(node, claim string, change func(*corev1.Pod)) []*corev1.Pod {
+func user(node, name string, change func(*corev1.Pod)) []*corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "n", UID: "pod"}}
 	p.Spec.NodeName = node
-	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}}}
+	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name}}}}
 	if change != nil {
 		change(p)
 	}
@@ -54,18 +56,18 @@ func TestHeldAndUsed(t *testing.T) {
 
 func TestFinalizers(t *testing.T) {
 	o := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Finalizers: []string{"x/y"}}}
-	if list, changed := finalizers(o, volumeFinalizer, false); !changed || len(list) != 2 {
+	if list, changed := finalizers(o, claim.VolumeProtection, false); !changed || len(list) != 2 {
 		t.Errorf("a volume without: %v %v", list, changed)
 	}
-	o.Finalizers = append(o.Finalizers, volumeFinalizer)
-	if _, changed := finalizers(o, volumeFinalizer, false); changed {
+	o.Finalizers = append(o.Finalizers, claim.VolumeProtection)
+	if _, changed := finalizers(o, claim.VolumeProtection, false); changed {
 		t.Error("a volume that has it is changed")
 	}
 	o.DeletionTimestamp = ptr.To(metav1.Now())
-	if _, changed := finalizers(o, volumeFinalizer, true); changed {
+	if _, changed := finalizers(o, claim.VolumeProtection, true); changed {
 		t.Error("a volume that is in use is let go")
 	}
-	if list, changed := finalizers(o, volumeFinalizer, false); !changed || len(list) != 1 || list[0] != "x/y" {
+	if list, changed := finalizers(o, claim.VolumeProtection, false); !changed || len(list) != 1 || list[0] != "x/y" {
 		t.Errorf("a volume that nobody uses: %v %v", list, changed)
 	}
 }

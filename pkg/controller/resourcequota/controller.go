@@ -166,10 +166,7 @@ func (c *Controller) podChanged(old, obj any) {
 }
 
 func (c *Controller) podGone(obj any) {
-	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = lost.Obj
-	}
-	if p, ok := obj.(*corev1.Pod); ok {
+	if p, ok := workload.Last[*corev1.Pod](obj); ok {
 		c.wake(corev1.Resource("pods"), p.Namespace, 0)
 	}
 }
@@ -184,10 +181,7 @@ func (c *Controller) claimChanged(old, obj any) {
 }
 
 func (c *Controller) claimGone(obj any) {
-	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = lost.Obj
-	}
-	if claim, ok := obj.(*corev1.PersistentVolumeClaim); ok {
+	if claim, ok := workload.Last[*corev1.PersistentVolumeClaim](obj); ok {
 		c.wake(claimResource, claim.Namespace, 0)
 	}
 }
@@ -222,17 +216,7 @@ func (c *Controller) wake(r schema.GroupResource, namespace string, after time.D
 }
 
 func (c *Controller) inNamespace(namespace string) []*corev1.ResourceQuota {
-	found, err := c.quotas.ByIndex(cache.NamespaceIndex, namespace)
-	if err != nil {
-		return nil
-	}
-	var out []*corev1.ResourceQuota
-	for _, obj := range found {
-		if q, ok := obj.(*corev1.ResourceQuota); ok {
-			out = append(out, q)
-		}
-	}
-	return out
+	return workload.InNamespace[*corev1.ResourceQuota](c.quotas, namespace)
 }
 
 // Run works until ctx ends.

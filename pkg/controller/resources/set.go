@@ -121,6 +121,12 @@ func (s Set) ForKind(apiVersion, kind string) (Resource, bool) {
 	if r, ok := s.byKind[gv.WithKind(kind)]; ok {
 		return r, true
 	}
-	r, ok := s.anyVersion[schema.GroupKind{Group: gv.Group, Kind: kind}]
+	return s.ForGroupKind(schema.GroupKind{Group: gv.Group, Kind: kind})
+}
+
+// ForGroupKind returns the resource that serves a kind, in its preferred
+// version.
+func (s Set) ForGroupKind(gk schema.GroupKind) (Resource, bool) {
+	r, ok := s.anyVersion[gk]
 	return r, ok
 }

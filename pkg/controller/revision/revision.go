@@ -184,3 +184,29 @@ func Delete(ctx context.Context, c kubernetes.Interface, revisions []*appsv1.Con
 	}
 	return nil
 }
+
+// Client reads and writes the workloads of one kind in a namespace.
+type Client[T metav1.Object] interface {
+	Get(ctx context.Context, name string, o metav1.GetOptions) (T, error)
+	Update(ctx context.Context, object T, o metav1.UpdateOptions) (T, error)
+}
+
+// Restore gives a workload the template of a revision, by change, and returns
+// what was written. ok is false where nothing was: there is no revision to
+// restore, or the user has changed the workload since it was read.
+func Restore[T metav1.Object](ctx context.Context, api Client[T], of T, r *appsv1.ControllerRevision, change func(T, corev1.PodTemplateSpec)) (now T, ok bool, err error) {
+	if r == nil {
+		return now, false, nil
+	}
+	template, err := Template(r)
+	if err != nil {
+		return now, false, err
+	}
+	now, err = api.Get(ctx, of.GetName(), metav1.GetOptions{})
+	if err != nil || now.GetUID() != of.GetUID() || now.GetGeneration() != of.GetGeneration() {
+		return now, false, err
+	}
+	change(now, template)
+	now, err = api.Update(ctx, now, metav1.UpdateOptions{})
+	return now, err == nil, err
+}

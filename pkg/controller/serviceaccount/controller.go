@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/carob-project/carob/pkg/controller/work"
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // Name is the ServiceAccount that every namespace has.
@@ -73,10 +74,7 @@ func New(o Options) (*Controller, error) {
 	}
 	accounts, err := core.ServiceAccounts().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		DeleteFunc: func(obj any) {
-			if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = lost.Obj
-			}
-			if sa, ok := obj.(*corev1.ServiceAccount); ok && sa.Name == Name {
+			if sa, ok := workload.Last[*corev1.ServiceAccount](obj); ok && sa.Name == Name {
 				c.queue.Add(sa.Namespace)
 			}
 		},

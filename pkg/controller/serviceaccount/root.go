@@ -12,6 +12,8 @@ import (
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // RootName is the ConfigMap that every namespace has, with the certificate of
@@ -35,10 +37,7 @@ func newRoots(client kubernetes.Interface) cache.SharedIndexInformer {
 
 func (c *Controller) rootHandler() cache.ResourceEventHandler {
 	touched := func(obj any) {
-		if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = lost.Obj
-		}
-		if m, ok := obj.(*corev1.ConfigMap); ok && m.Name == RootName {
+		if m, ok := workload.Last[*corev1.ConfigMap](obj); ok && m.Name == RootName {
 			c.queue.Add(m.Namespace)
 		}
 	}

@@ -103,18 +103,11 @@ func (c *Controller) orphan(p *corev1.Pod) {
 // claimChanged wakes the sets whose claim it may be: what they wait for may have
 // gone, or been made.
 func (c *Controller) claimChanged(obj any) {
-	if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = lost.Obj
-	}
-	p, ok := obj.(*corev1.PersistentVolumeClaim)
+	p, ok := workload.Last[*corev1.PersistentVolumeClaim](obj)
 	if !ok {
 		return
 	}
-	for _, obj := range c.sets.List() {
-		set, ok := obj.(*appsv1.StatefulSet)
-		if !ok || set.Namespace != p.Namespace {
-			continue
-		}
+	for _, set := range workload.InNamespace[*appsv1.StatefulSet](c.sets, p.Namespace) {
 		for i := range set.Spec.VolumeClaimTemplates {
 			if strings.HasPrefix(p.Name, set.Spec.VolumeClaimTemplates[i].Name+"-"+set.Name+"-") {
 				c.queue.Add(workload.Key(set))

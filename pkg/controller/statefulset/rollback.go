@@ -2,29 +2,16 @@ package statefulset
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/carob-project/carob/pkg/controller/revision"
 	"github.com/carob-project/carob/pkg/controller/rollback"
 	"github.com/carob-project/carob/pkg/controller/workload"
 )
-
-// Return is what follows from how a rollout goes, where the set is to return of
-// itself when it fails.
-type Return struct {
-	// Annotations are those that the set should have; nil: as it has.
-	Annotations map[string]string
-	// To, if not nil, is the revision to return to, and Why says what happened.
-	To  *appsv1.ControllerRevision
-	Why string
-}
 
 func conditionsOf(set *appsv1.StatefulSet) []rollback.Cond {
 	var out []rollback.Cond
@@ -52,63 +39,41 @@ func returns(set *appsv1.StatefulSet) bool {
 
 // follow judges the rollout, and completes the plan's status with what it finds.
 // It is pure.
-func follow(set *appsv1.StatefulSet, pods []*corev1.Pod, all []*appsv1.ControllerRevision, latest *appsv1.ControllerRevision, p *Plan, now time.Time) Return {
+func follow(set *appsv1.StatefulSet, pods []*corev1.Pod, all []*appsv1.ControllerRevision, latest *appsv1.ControllerRevision, p *Plan, now time.Time) rollback.Return {
 	conds := conditionsOf(set)
 	if !returns(set) || set.DeletionTimestamp != nil {
 		p.Status.Conditions = toConditions(rollback.Without(conds))
-		return Return{}
+		return rollback.Return{}
 	}
 	old, s, want := &set.Status, &p.Status, ptr.Deref(set.Spec.Replicas, 0)
 	partition := int32(0)
 	if u := set.Spec.UpdateStrategy.RollingUpdate; u != nil {
 		partition = min(ptr.Deref(u.Partition, 0), want)
 	}
-	byName := revision.ByName(all)
 	w := rollback.Workload{
-		Annotations: set.Annotations, Current: latest.Name, Was: rollback.Was(conds), Now: now,
 		Complete: s.UpdatedReplicas >= want-partition && s.Replicas == want && s.AvailableReplicas == want,
 		Advanced: s.UpdatedReplicas > old.UpdatedReplicas || s.ReadyReplicas > old.ReadyReplicas || s.AvailableReplicas > old.AvailableReplicas,
-		Exists:   func(name string) bool { return byName[name] != nil },
 		Pods: func(name string) []*corev1.Pod {
 			return workload.PodsOf(pods, func(p *corev1.Pod) bool { return revisionOf(p) == name })
 		},
+		Now: now,
 	}
 	if old.CurrentRevision == old.UpdateRevision && old.UpdateRevision != latest.Name {
 		w.Before = old.UpdateRevision
 	}
-	for name := range byName {
-		w.All = append(w.All, name)
-	}
-	slices.Sort(w.All)
-	o := rollback.Judge(w)
-	p.After = workload.Sooner(p.After, o.After)
-	r := Return{Annotations: o.Record(set.Annotations, latest.Name), To: byName[o.To]}
-	if r.To != nil {
-		r.Why = fmt.Sprintf("StatefulSet %q returned from revision %d to revision %d: %s", set.Name, latest.Revision, r.To.Revision, o.Message)
-	}
-	s.Conditions = toConditions(o.Conditions(conds, latest.Name, r.Why, now))
+	r := rollback.Follow(rollback.Set{Kind: "StatefulSet", Object: set, Revisions: all, Latest: latest, Conditions: conds}, w)
+	p.After = workload.Sooner(p.After, r.After)
+	s.Conditions = toConditions(r.Conditions)
 	return r
 }
 
 // rollBack gives the set the template of an earlier revision.
-func (c *Controller) rollBack(ctx context.Context, set *appsv1.StatefulSet, r Return) error {
-	if r.To == nil {
-		return nil
-	}
-	template, err := revision.Template(r.To)
-	if err != nil {
-		return err
-	}
-	now, err := c.client.AppsV1().StatefulSets(set.Namespace).Get(ctx, set.Name, metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	if now.UID != set.UID || now.Generation != set.Generation {
-		return nil // the user was faster
-	}
-	now.Spec.Template = template
-	rollback.Mark(now.Annotations)
-	if now, err = c.client.AppsV1().StatefulSets(set.Namespace).Update(ctx, now, metav1.UpdateOptions{}); err != nil {
+func (c *Controller) rollBack(ctx context.Context, set *appsv1.StatefulSet, r rollback.Return) error {
+	now, ok, err := revision.Restore(ctx, c.client.AppsV1().StatefulSets(set.Namespace), set, r.To, func(now *appsv1.StatefulSet, t corev1.PodTemplateSpec) {
+		now.Spec.Template = t
+		rollback.Mark(now.Annotations)
+	})
+	if !ok {
 		return err
 	}
 	c.written.Note(now)

@@ -101,10 +101,7 @@ func (h Handler[T]) Funcs() cache.ResourceEventHandlerFuncs {
 			h.wake(o)
 		},
 		DeleteFunc: func(obj any) {
-			if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = lost.Obj
-			}
-			if o, ok := obj.(T); ok && metav1.GetControllerOfNoCopy(o) != nil {
+			if o, ok := Last[T](obj); ok && metav1.GetControllerOfNoCopy(o) != nil {
 				h.gone(o)
 				h.wake(o)
 			}
@@ -163,6 +160,31 @@ func Owners(wake func(key string)) cache.ResourceEventHandlerFuncs {
 	}
 }
 
+// Last returns an object as an informer hands it over: as it is, or, where its
+// end was missed, as it was last seen. ok is false for another kind.
+func Last[T any](obj any) (o T, ok bool) {
+	if lost, missed := obj.(cache.DeletedFinalStateUnknown); missed {
+		obj = lost.Obj
+	}
+	o, ok = obj.(T)
+	return o, ok
+}
+
+// InNamespace returns the objects of a namespace.
+func InNamespace[T any](index cache.Indexer, namespace string) []T {
+	found, err := index.ByIndex(cache.NamespaceIndex, namespace)
+	if err != nil {
+		return nil // informers have this index
+	}
+	out := make([]T, 0, len(found))
+	for _, obj := range found {
+		if o, ok := obj.(T); ok {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // Watched is an informer and who is told of what it sees.
 type Watched struct {
 	Informer cache.SharedIndexInformer
@@ -185,16 +207,8 @@ func Watch(all ...Watched) ([]cache.DoneChecker, error) {
 // Adopters returns those in the namespace of o whose selector finds it. A
 // selector that is nil or selects everything finds nothing here.
 func Adopters[T metav1.Object](index cache.Indexer, o metav1.Object, selector func(T) *metav1.LabelSelector) []T {
-	found, err := index.ByIndex(cache.NamespaceIndex, o.GetNamespace())
-	if err != nil {
-		return nil
-	}
 	var out []T
-	for _, obj := range found {
-		owner, ok := obj.(T)
-		if !ok {
-			continue
-		}
+	for _, owner := range InNamespace[T](index, o.GetNamespace()) {
 		s, err := metav1.LabelSelectorAsSelector(selector(owner))
 		if err == nil && !s.Empty() && s.Matches(labels.Set(o.GetLabels())) {
 			out = append(out, owner)

@@ -26,12 +26,18 @@ func (s *Scheduler) watchStorage(f informers.SharedInformerFactory) error {
 		informer  cache.SharedIndexInformer
 		set, gone func(obj any)
 	}{
-		{core.PersistentVolumes().Informer(), s.volume((*scheduler.Snapshot).SetVolume), s.volume(func(m *scheduler.Snapshot, v *corev1.PersistentVolume) { m.RemoveVolume(v.Name) })},
 		{
-			core.PersistentVolumeClaims().Informer(), s.claim((*scheduler.Snapshot).SetClaim),
-			s.claim(func(m *scheduler.Snapshot, c *corev1.PersistentVolumeClaim) { m.RemoveClaim(c.Namespace, c.Name) }),
+			core.PersistentVolumes().Informer(), learn(s, (*scheduler.Snapshot).SetVolume),
+			learn(s, func(m *scheduler.Snapshot, v *corev1.PersistentVolume) { m.RemoveVolume(v.Name) }),
 		},
-		{f.Storage().V1().StorageClasses().Informer(), s.class((*scheduler.Snapshot).SetClass), s.class(func(m *scheduler.Snapshot, c *storagev1.StorageClass) { m.RemoveClass(c.Name) })},
+		{
+			core.PersistentVolumeClaims().Informer(), learn(s, (*scheduler.Snapshot).SetClaim),
+			learn(s, func(m *scheduler.Snapshot, c *corev1.PersistentVolumeClaim) { m.RemoveClaim(c.Namespace, c.Name) }),
+		},
+		{
+			f.Storage().V1().StorageClasses().Informer(), learn(s, (*scheduler.Snapshot).SetClass),
+			learn(s, func(m *scheduler.Snapshot, c *storagev1.StorageClass) { m.RemoveClass(c.Name) }),
+		},
 	} {
 		reg, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc: w.set, UpdateFunc: func(_, now any) { w.set(now) }, DeleteFunc: func(obj any) { w.gone(last(obj)) },
@@ -42,18 +48,6 @@ func (s *Scheduler) watchStorage(f informers.SharedInformerFactory) error {
 		s.synced = append(s.synced, reg.HasSyncedChecker())
 	}
 	return nil
-}
-
-func (s *Scheduler) volume(f func(*scheduler.Snapshot, *corev1.PersistentVolume)) func(any) {
-	return learn(s, f)
-}
-
-func (s *Scheduler) claim(f func(*scheduler.Snapshot, *corev1.PersistentVolumeClaim)) func(any) {
-	return learn(s, f)
-}
-
-func (s *Scheduler) class(f func(*scheduler.Snapshot, *storagev1.StorageClass)) func(any) {
-	return learn(s, f)
 }
 
 // learn changes the snapshot and looks again at the pods that use claims.
