@@ -48,7 +48,7 @@ test-vm: build ## end-to-end tests in a virtual machine: cgroup v2, reboots, pow
 lint: $(TOOLS)/golangci-lint ## formatting, static checks and import directions
 	$(TOOLS)/golangci-lint run ./...
 
-bench: build ## measure carob beside podman kube play, and its own start, memory and idle load
+bench: build ## measure carob beside podman kube play, docker compose and runc; writes docs/benchmarks.md
 	hack/bench.sh
 
 generate: ## write generated code and docs

@@ -10,21 +10,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/utils/ptr"
 
-	"github.com/carob-project/carob/internal/testimage"
+	"github.com/carob-project/carob/pkg/config"
 )
 
 // timeout bounds each single thing that is measured.
@@ -33,11 +28,34 @@ const timeout = time.Minute
 type carob struct {
 	bin, data, run, listen string
 	cmd                    *exec.Cmd
+	config                 *rest.Config
 	client                 kubernetes.Interface
+	meter                  *meter
+	args                   []string // further ones for up
 }
 
-func newCarob(bin, dir string) *carob {
-	return &carob{bin: bin, data: filepath.Join(dir, "data"), run: filepath.Join(dir, "run")}
+func newCarob(bin, dir string) (*carob, error) {
+	c := &carob{bin: bin, data: filepath.Join(dir, "data"), run: filepath.Join(dir, "run")}
+	// Where it has a place for a containerd of its own it uses that, whatever
+	// the machine has.
+	root, _, _ := c.settings().PrivateContainerd()
+	err := os.MkdirAll(root, 0o700)
+	if err != nil {
+		return nil, err
+	}
+	c.meter, err = newMeter(fmt.Sprintf("carob-bench-%d-%s", os.Getpid(), filepath.Base(dir)), c.group())
+	return c, err
+}
+
+func (c *carob) settings() config.Config { return config.Config{DataDir: c.data, RunDir: c.run} }
+
+// group is the control group of all pods.
+func (c *carob) group() string { return "carob-" + c.settings().InstanceID() }
+
+// containerd is the socket of its containerd.
+func (c *carob) containerd() string {
+	_, _, socket := c.settings().PrivateContainerd()
+	return socket
 }
 
 func (c *carob) pid() int { return c.cmd.Process.Pid }
@@ -62,16 +80,19 @@ func (c *carob) up(ctx context.Context) (time.Duration, error) {
 		c.listen = l.Addr().String()
 		_ = l.Close()
 	}
-	began := time.Now()
-	c.cmd = exec.Command(c.bin, append([]string{"up", "--listen", c.listen, "--cni-conf-dir", filepath.Join(c.data, "none"),
+	args := c.meter.wrap(append([]string{c.bin, "up", "--listen", c.listen, "--cni-conf-dir", filepath.Join(c.data, "none"),
 		// A nearly full disk is not what is measured.
 		"--eviction-hard", "memory.available=50Mi,nodefs.available=1%",
-	}, c.flags()...)...)
+	}, append(c.flags(), c.args...)...)...)
+	c.cmd = exec.Command(args[0], args[1:]...)
+	// A Ctrl-C is for the benchmark, which then ends carob.
+	c.cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		return 0, err
 	}
 	c.cmd.Stderr = os.Stderr
+	began := time.Now()
 	if err := c.cmd.Start(); err != nil {
 		return 0, err
 	}
@@ -95,6 +116,7 @@ func (c *carob) connect(ctx context.Context) error {
 		return err
 	}
 	cfg.QPS, cfg.Burst = -1, 0
+	c.config = cfg
 	if c.client, err = kubernetes.NewForConfig(cfg); err != nil {
 		return err
 	}
@@ -115,122 +137,34 @@ func (c *carob) stop() error {
 	return c.cmd.Wait()
 }
 
-func (c *carob) restart(ctx context.Context) (time.Duration, error) {
-	if err := c.stop(); err != nil {
-		return 0, err
-	}
-	return c.up(ctx)
-}
-
 func (c *carob) destroy() error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return errors.Join(c.stop(), c.command(ctx, "reset", "--yes"))
+	return errors.Join(c.stop(), c.command(ctx, "reset", "--yes"), c.meter.destroy())
+}
+
+// freeRange returns a range for a thousand pods that no interface of this
+// machine is in.
+func freeRange() (string, error) {
+	used, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", err
+	}
+	for i := range 64 {
+		_, r, err := net.ParseCIDR(fmt.Sprintf("10.23%d.%d.0/22", i/16, i%16*16))
+		if err != nil {
+			return "", err
+		}
+		if !slices.ContainsFunc(used, func(a net.Addr) bool {
+			ip, n, err := net.ParseCIDR(a.String())
+			return err == nil && (r.Contains(ip) || n.Contains(r.IP))
+		}) {
+			return r.String(), nil
+		}
+	}
+	return "", errors.New("no free range of addresses for a thousand pods")
 }
 
 func (c *carob) importImage(ctx context.Context, tar string) error {
 	return c.command(ctx, "image", "import", tar)
-}
-
-func benchPod(name string) *corev1.Pod {
-	sleeper := func(n string) corev1.Container {
-		return corev1.Container{Name: n, Image: testimage.DefaultName, Command: []string{"sleep", "100000"}}
-	}
-	return &corev1.Pod{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: corev1.PodSpec{
-			TerminationGracePeriodSeconds: ptr.To[int64](0),
-			Containers:                    []corev1.Container{sleeper("a"), sleeper("b")},
-		},
-	}
-}
-
-// once starts a pod and removes it: how long from the create call until a
-// watch saw both containers running, and from the delete call until the object
-// was gone.
-func (c *carob) once(ctx context.Context, round int) (start, end time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	p := benchPod(fmt.Sprintf("bench-%d", round))
-	pods := c.client.CoreV1().Pods("default")
-	w, err := pods.Watch(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", p.Name).String()})
-	if err != nil {
-		return 0, 0, err
-	}
-	defer w.Stop()
-	began := time.Now()
-	if _, err := pods.Create(ctx, p, metav1.CreateOptions{}); err != nil {
-		return 0, 0, err
-	}
-	if err := await(ctx, w, func(e watch.Event) bool { return e.Type != watch.Deleted && running(e.Object.(*corev1.Pod)) }); err != nil {
-		return 0, 0, err
-	}
-	start = time.Since(began)
-	began = time.Now()
-	if err := pods.Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](1)}); err != nil {
-		return 0, 0, err
-	}
-	if err := await(ctx, w, func(e watch.Event) bool { return e.Type == watch.Deleted }); err != nil {
-		return 0, 0, err
-	}
-	return start, time.Since(began), nil
-}
-
-func await(ctx context.Context, w watch.Interface, done func(watch.Event) bool) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case e, ok := <-w.ResultChan():
-			if !ok {
-				return errors.New("the watch ended")
-			}
-			if e.Type == watch.Error {
-				return apierrors.FromObject(e.Object)
-			}
-			if done(e) {
-				return nil
-			}
-		}
-	}
-}
-
-func running(p *corev1.Pod) bool {
-	n := 0
-	for _, s := range p.Status.ContainerStatuses {
-		if s.State.Running != nil {
-			n++
-		}
-	}
-	return p.Status.Phase == corev1.PodRunning && n == len(p.Spec.Containers)
-}
-
-// many starts n pods at once and returns when all run.
-func (c *carob) many(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*timeout)
-	defer cancel()
-	pods := c.client.CoreV1().Pods("default")
-	w, err := pods.Watch(ctx, metav1.ListOptions{})
-	if err != nil {
-		return err
-	}
-	defer w.Stop()
-	var g errgroup.Group
-	for i := range n {
-		g.Go(func() error {
-			_, err := pods.Create(ctx, benchPod(fmt.Sprintf("many-%d", i)), metav1.CreateOptions{})
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	up := map[string]bool{}
-	return await(ctx, w, func(e watch.Event) bool {
-		if p := e.Object.(*corev1.Pod); e.Type != watch.Deleted && strings.HasPrefix(p.Name, "many-") && running(p) {
-			up[p.Name] = true
-		}
-		return len(up) == n
-	})
 }

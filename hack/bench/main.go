@@ -1,6 +1,8 @@
-// Command bench measures carob beside `podman kube play` of the same YAML, in
-// one run, and writes docs/benchmarks.md. It runs the built binary and podman
-// as a user would, each in directories of its own, and removes what they left.
+// Command bench measures carob beside what a user would pick instead (`podman
+// kube play`, docker compose, runc by hand) in turns, in one run, and writes
+// docs/benchmarks.md with a picture of the start path. It runs the built binary
+// and the others as a user would, each in directories of its own, and removes
+// what they left, also when it fails or is interrupted.
 package main
 
 import (
@@ -9,9 +11,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,17 +24,25 @@ import (
 
 type options struct {
 	bin, out string
+	only     []string
 	rounds   int
-	pods     int
+	divide   int
+	watched  time.Duration
 }
 
 func main() {
 	var o options
+	only := flag.String("only", "", "sections to run, with commas between them: "+strings.Join(names(), ",")+" (default: all, and the page is written)")
 	flag.StringVar(&o.bin, "bin", "bin/carob", "the carob to measure")
-	flag.StringVar(&o.out, "out", "docs/benchmarks.md", "file to write; empty: none")
-	flag.IntVar(&o.rounds, "rounds", 50, "pods started by each, in turn")
-	flag.IntVar(&o.pods, "pods", 20, "idle pods beside which memory is read")
+	flag.StringVar(&o.out, "out", "", "page to write, its picture beside it (default with all sections: docs/benchmarks.md)")
+	flag.IntVar(&o.rounds, "rounds", 30, "how often each is measured, in turns")
+	flag.IntVar(&o.divide, "divide", 1, "divide the numbers of pods and jobs, to try a section")
+	flag.DurationVar(&o.watched, "idle", 4*time.Minute, "how long an idle carob is watched")
 	flag.Parse()
+	if err := o.complete(*only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	if err := run(ctx, o); err != nil {
@@ -41,56 +52,140 @@ func main() {
 	}
 }
 
+func (o *options) complete(only string) error {
+	if o.rounds < 1 || o.divide < 1 {
+		return errors.New("-rounds and -divide must be at least 1")
+	}
+	if only == "" {
+		o.only = names()
+		if o.out == "" {
+			o.out = "docs/benchmarks.md"
+		}
+		return nil
+	}
+	for _, n := range strings.Split(only, ",") {
+		if n = strings.TrimSpace(n); !slices.Contains(names(), n) {
+			return fmt.Errorf("-only: there is no section %q, but %s", n, strings.Join(names(), ", "))
+		}
+		o.only = append(o.only, n)
+	}
+	return nil
+}
+
+// bench is one run: what the sections share.
+type bench struct {
+	options
+	dir, image string
+	report     report
+	shared     *carob
+	play       *podman
+	hand       *byHand
+	undo       []func() error
+}
+
+// section is a group of measures that can be run by itself.
+type section struct {
+	name string
+	run  func(*bench, context.Context) error
+}
+
+// sections are in the order in which they run: what wants a carob that has
+// done nothing yet comes first.
+func sections() []section {
+	return []section{
+		{"up", (*bench).up},
+		{"start", (*bench).start},
+		{"exec", (*bench).exec},
+		{"burst", (*bench).burst},
+		{"dense", (*bench).dense},
+		{"logs", (*bench).logs},
+	}
+}
+
+func names() []string {
+	var all []string
+	for _, s := range sections() {
+		all = append(all, s.name)
+	}
+	return all
+}
+
 func run(ctx context.Context, o options) (err error) {
-	bin, err := filepath.Abs(o.bin)
-	if err != nil {
+	if o.bin, err = filepath.Abs(o.bin); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "carob-bench-")
-	if err != nil {
+	b := &bench{options: o}
+	defer func() { err = errors.Join(err, b.destroy()) }()
+	if b.dir, err = os.MkdirTemp("", "carob-bench-"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	image := filepath.Join(dir, "image.tar")
-	if err := writeImage(image); err != nil {
+	b.undo = append(b.undo, func() error { return os.RemoveAll(b.dir) })
+	b.image = filepath.Join(b.dir, "image.tar")
+	if err := writeImage(b.image); err != nil {
 		return err
 	}
-	if _, err := exec.LookPath("podman"); err != nil {
-		return errors.New("podman is not on PATH: apt-get install podman netavark catatonit")
+	for _, s := range sections() {
+		if !slices.Contains(o.only, s.name) {
+			continue
+		}
+		began := time.Now()
+		fmt.Fprintf(os.Stderr, "bench: %s ...\n", s.name)
+		if err := s.run(b, ctx); err != nil {
+			return fmt.Errorf("section %s: %w", s.name, err)
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s took %v\n", s.name, time.Since(began).Round(time.Second))
 	}
-	c := newCarob(bin, filepath.Join(dir, "carob"))
-	defer func() { err = errors.Join(err, c.destroy()) }()
-	p := newPodman(ctx, filepath.Join(dir, "podman"))
-	defer func() { err = errors.Join(err, p.destroy()) }()
-	var r report
-	if r.cold, err = c.up(ctx); err != nil {
-		return err
-	}
-	if err := c.importImage(ctx, image); err != nil {
-		return err
-	}
-	if err := p.prepare(ctx, image); err != nil {
-		return err
-	}
-	if r.idle, err = settled(ctx, c); err != nil {
-		return err
-	}
-	if err := rounds(ctx, o.rounds, c, p, &r); err != nil {
-		return err
-	}
-	if err := loaded(ctx, o.pods, c, &r); err != nil {
-		return err
-	}
-	if r.warm, err = c.restart(ctx); err != nil {
-		return err
-	}
-	r.pods = o.pods
-	r.gatherMachine(ctx, bin)
-	fmt.Print(r.markdown())
+	b.report.machine = machine(ctx, o.bin)
+	fmt.Print(b.report.markdown(o))
 	if o.out == "" {
 		return nil
 	}
-	return os.WriteFile(o.out, []byte(r.markdown()), 0o600)
+	return b.report.write(o)
+}
+
+// destroy undoes what was done, the last first.
+func (b *bench) destroy() error {
+	var errs []error
+	for _, f := range slices.Backward(b.undo) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
+}
+
+// n is a number of pods, less where the run is a trial.
+func (b *bench) n(full int) int { return max(1, full/b.divide) }
+
+// carob returns the instance that the sections share; it is started at its
+// first use.
+func (b *bench) carob(ctx context.Context) (*carob, error) {
+	if b.shared != nil {
+		return b.shared, nil
+	}
+	c, err := b.newCarob(ctx, "carob")
+	if err != nil {
+		return nil, err
+	}
+	b.shared = c
+	return c, nil
+}
+
+// newCarob starts an instance with the image that has room for many pods. It
+// ends with the run, at the latest.
+func (b *bench) newCarob(ctx context.Context, name string) (*carob, error) {
+	c, err := newCarob(b.bin, filepath.Join(b.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, c.destroy)
+	addresses, err := freeRange()
+	if err != nil {
+		return nil, err
+	}
+	c.args = []string{"--pod-cidr", addresses}
+	if _, err := c.up(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.importImage(ctx, b.image)
 }
 
 func writeImage(path string) error {
@@ -101,74 +196,15 @@ func writeImage(path string) error {
 	return errors.Join(testimage.WriteTar(f, testimage.DefaultName, testimage.Options{}), f.Close())
 }
 
-// rounds lets carob and podman take turns, so that what else the machine does
-// falls on both.
-func rounds(ctx context.Context, n int, c *carob, p *podman, r *report) error {
-	const warmUp = 2
-	for i := range n + warmUp {
-		start, end, err := c.once(ctx, i)
-		if err != nil {
-			return fmt.Errorf("carob, round %d: %w", i, err)
-		}
-		podman, err := p.once(ctx)
-		if err != nil {
-			return fmt.Errorf("podman, round %d: %w", i, err)
-		}
-		if i < warmUp {
-			continue
-		}
-		r.start = append(r.start, start)
-		r.delete = append(r.delete, end)
-		r.podman = append(r.podman, podman)
-	}
-	return nil
-}
-
-// settled reads carob's memory when it has had nothing to do for a while.
-func settled(ctx context.Context, c *carob) (footprint, error) {
-	if err := settle(ctx); err != nil {
-		return footprint{}, err
-	}
-	return memoryOf(c.pid())
-}
-
-// loaded starts pods at once and reads what carob needs while they idle.
-func loaded(ctx context.Context, pods int, c *carob, r *report) error {
-	began := time.Now()
-	if err := c.many(ctx, pods); err != nil {
-		return err
-	}
-	r.atOnce = time.Since(began)
-	var err error
-	if r.loaded, err = settled(ctx, c); err != nil {
-		return err
-	}
-	at := time.Now()
-	before, err := used(c.pid())
-	if err != nil {
-		return err
-	}
-	for range 3 {
-		if err := settle(ctx); err != nil {
-			return err
-		}
-	}
-	after, err := used(c.pid())
-	if err != nil {
-		return err
-	}
-	r.idleCPU = 100 * (after.cpu - before.cpu).Seconds() / time.Since(at).Seconds()
-	r.idleWrites = after.written - before.written
-	return nil
-}
-
 // settle waits until what was just done no longer shows: it is part of the
 // measurement, not of a wait for an event.
-func settle(ctx context.Context) error {
+func settle(ctx context.Context, long time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(10 * time.Second):
+	case <-time.After(long):
 		return nil
 	}
 }
+
+const settleTime = 10 * time.Second

@@ -31,8 +31,11 @@ for a; do [ "$previous" = --bundle ] && bundle=$a; previous=$a; done
 exec runc "$@"
 `
 
-func newPodman(ctx context.Context, dir string) *podman {
-	return &podman{dir: dir, yaml: filepath.Join(dir, "pod.yaml"), before: listTraces(ctx)}
+func newPodman(ctx context.Context, dir string) (*podman, error) {
+	if _, err := exec.LookPath("podman"); err != nil {
+		return nil, errors.New("podman is not on PATH: apt-get install podman netavark catatonit")
+	}
+	return &podman{dir: dir, yaml: filepath.Join(dir, "pod.yaml"), before: listTraces(ctx)}, nil
 }
 
 // prepare gives podman its files and the image.

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// sample is how many starts around one place tell how long a start takes
+// there.
+const sample = 10
+
+// dense fills one instance: 10 pods, 50, 100, 300, and measures at each.
+func (b *bench) dense(ctx context.Context) error {
+	c, err := b.newCarob(ctx, "dense")
+	if err != nil {
+		return err
+	}
+	d := density{b: b, c: c}
+	early, err := d.oneByOne(ctx, sample+sample/2)
+	if err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{d.fifty, d.hundred, d.fill} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	late, err := d.oneByOne(ctx, sample)
+	if err != nil {
+		return err
+	}
+	first, last := median(early[sample/2:]), median(late)
+	b.report.row(fmt.Sprintf("start of the %dth pod against the 10th: %s (medians of %d around it)", d.pods, ms(first), sample),
+		fmt.Sprintf("%s, %.2f", ms(last), ratio(last, first)), "at most 1.5", ratio(last, first) <= 1.5)
+	cpu, _, err := d.idle(ctx, time.Minute)
+	if err != nil {
+		return err
+	}
+	b.report.row(fmt.Sprintf("idle CPU of carob, its containerd and the shims with %d pods", d.pods), fmt.Sprintf("%.1f %% of a core", cpu), "under 3 %", cpu < 3)
+	return c.destroy()
+}
+
+type density struct {
+	b    *bench
+	c    *carob
+	pods int
+}
+
+func (d *density) next(n int) []*corev1.Pod {
+	d.pods += n
+	return numbered("dense", d.pods-n+1, n, "a", "b")
+}
+
+func (d *density) oneByOne(ctx context.Context, n int) ([]time.Duration, error) {
+	var all []time.Duration
+	for _, p := range d.next(n) {
+		s, err := d.c.startPod(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s.took())
+	}
+	return all, nil
+}
+
+func (d *density) grow(ctx context.Context, to int) error {
+	if to <= d.pods {
+		return nil
+	}
+	_, err := d.c.startPods(ctx, d.next(to-d.pods), 8)
+	return err
+}
+
+// idle watches an instance that has nothing to do: the share of a core that it
+// uses, and what it writes to disks.
+func (d *density) idle(ctx context.Context, long time.Duration) (percent float64, written int64, err error) {
+	return idle(ctx, d.c.meter, long)
+}
+
+func idle(ctx context.Context, m *meter, long time.Duration) (percent float64, written int64, err error) {
+	if err := settle(ctx, 3*settleTime); err != nil {
+		return 0, 0, err
+	}
+	began := time.Now()
+	cpu, err := m.ownCPU()
+	if err != nil {
+		return 0, 0, err
+	}
+	before, err := m.written()
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := settle(ctx, long); err != nil {
+		return 0, 0, err
+	}
+	after, err := m.written()
+	if err != nil {
+		return 0, 0, err
+	}
+	end, err := m.ownCPU()
+	return 100 * ratio(end-cpu, time.Since(began)), after - before, err
+}
+
+func (d *density) fifty(ctx context.Context) error {
+	if err := d.grow(ctx, d.b.n(50)); err != nil {
+		return err
+	}
+	cpu, written, err := d.idle(ctx, d.b.watched)
+	if err != nil {
+		return err
+	}
+	hour := float64(written) * float64(time.Hour) / float64(d.b.watched)
+	d.b.report.row(fmt.Sprintf("written to disks at idle with %d pods in an hour, from %d KiB in %v", d.pods, written>>10, d.b.watched),
+		fmt.Sprintf("%.1f MiB", hour/(1<<20)), "under 1 MiB", hour < 1<<20)
+	d.b.report.row(fmt.Sprintf("idle CPU of the same with %d pods", d.pods), fmt.Sprintf("%.1f %% of a core", cpu), "", true)
+	return nil
+}
+
+func (d *density) hundred(ctx context.Context) error {
+	if err := d.grow(ctx, d.b.n(100)); err != nil {
+		return err
+	}
+	if err := settle(ctx, settleTime); err != nil {
+		return err
+	}
+	m, err := memoryOf(d.c.pid())
+	if err != nil {
+		return err
+	}
+	d.b.report.row(fmt.Sprintf("memory (Pss) of carob with %d pods", d.pods), mib(m.pss), "at most 140 MiB", m.pss <= 140<<10)
+	if err := d.beyond(); err != nil {
+		return err
+	}
+	return d.warm(ctx)
+}
+
+// beyond counts the processes that the pods need beside those of their
+// containers: what runs in carob's control group, without the processes that
+// it has whatever the number of pods.
+func (d *density) beyond() error {
+	pids, err := d.c.meter.pids()
+	if err != nil {
+		return err
+	}
+	shims, others := 0, 0
+	var memory int64
+	for _, pid := range pids {
+		if !strings.HasPrefix(commandOf(pid), "containerd-shim") {
+			others++
+			continue
+		}
+		m, err := memoryOf(pid)
+		if err != nil {
+			return err
+		}
+		shims, memory = shims+1, memory+m.pss
+	}
+	d.b.report.row(fmt.Sprintf("processes of %d idle pods beyond their containers': shims; others, for all pods together (%d)", d.pods, others),
+		fmt.Sprintf("%.2f a pod", float64(shims)/float64(d.pods)), "one shim", shims == d.pods && others <= 3)
+	d.b.report.row("memory (Pss) of a shim, in the mean", mib(memory/int64(max(1, shims))), "", true)
+	return nil
+}
+
+// warm starts carob again beside its running pods.
+func (d *density) warm(ctx context.Context) error {
+	before, err := d.lives(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.c.stop(); err != nil {
+		return err
+	}
+	began := time.Now()
+	ready, err := d.c.up(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.nodeReady(ctx, began); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	after, err := d.lives(ctx)
+	if err != nil {
+		return err
+	}
+	kept := 0
+	for id := range after {
+		if before[id] {
+			kept++
+		}
+	}
+	d.b.report.row(fmt.Sprintf("`carob up` beside %d running pods until its Node is Ready and it has taken up all of them (/readyz after %s)", d.pods, ms(ready)),
+		fmt.Sprintf("%s, %d of %d containers the same", ms(took), kept, len(before)), "at most 2000 ms, all", took <= 2*time.Second && kept == len(before))
+	return nil
+}
+
+// lives are the IDs of all running containers, with their starts.
+func (d *density) lives(ctx context.Context) (map[string]bool, error) {
+	list, err := d.c.pods().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]bool{}
+	for _, p := range list.Items {
+		for _, s := range p.Status.ContainerStatuses {
+			if s.State.Running != nil {
+				all[fmt.Sprint(s.ContainerID, s.RestartCount, s.State.Running.StartedAt)] = true
+			}
+		}
+	}
+	return all, nil
+}
+
+// nodeReady waits until the Node says Ready with a heartbeat since then. carob
+// says that it is ready when every pod has its worker.
+func (d *density) nodeReady(ctx context.Context, since time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	w, err := d.c.client.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	return await(ctx, w, func(e watch.Event) bool {
+		for _, cond := range e.Object.(*corev1.Node).Status.Conditions {
+			if cond.Type == corev1.NodeReady && cond.Status == corev1.ConditionTrue && !cond.LastHeartbeatTime.Time.Before(since.Truncate(time.Second)) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// fill leaves room for a last sample.
+func (d *density) fill(ctx context.Context) error { return d.grow(ctx, d.b.n(300)-sample) }
