@@ -20,6 +20,7 @@ import (
 	"github.com/carob-project/carob/pkg/netdial"
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/sandbox"
+	"github.com/carob-project/carob/pkg/tracing"
 	"github.com/carob-project/carob/pkg/version"
 )
 
@@ -65,7 +66,7 @@ type runtimeHealth struct{ *ctrd.Runtime }
 func (r runtimeHealth) Check(ctx context.Context) error { return r.Ping(ctx) }
 
 // newNode puts this machine's agent together.
-func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime, network *cni.Network, logs *logstore.Store, log *zap.Logger) (*agent.Agent, error) {
+func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime, network *cni.Network, logs *logstore.Store, tracer *tracing.Tracer, log *zap.Logger) (*agent.Agent, error) {
 	cgroups, err := newCgroups(c, log.Named("cgroup"))
 	if err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 			return "containerd://" + v, err
 		},
 		Machine: machine, AgentVersion: version.Kubernetes(),
-		SocketPath: c.AgentSocket(), Log: log.Named("agent"),
+		SocketPath: c.AgentSocket(), Tracer: tracer, Log: log.Named("agent"),
 	})
 	return node, err
 }

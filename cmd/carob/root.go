@@ -21,6 +21,7 @@ on containerd, each group sharing one network namespace.
   carob up                  run carob in the foreground
   carob image import FILE   bring an image without a registry
   carob apply -f FILE       run what the manifest says
+  carob trace POD           where the time of its start went
   carob down                end carob and its pods
   carob reset --yes         and remove all of its data
 
@@ -58,7 +59,7 @@ func newCommand() *cobra.Command {
 		}
 	}
 	speakOfCarob(root)
-	root.AddCommand(a.upCommand(), a.downCommand(), a.resetCommand(), a.checkCommand(), a.imageCommand(), a.versionCommand(clientFlags), a.manifestsCommand(clientFlags))
+	root.AddCommand(a.upCommand(), a.downCommand(), a.resetCommand(), a.checkCommand(), a.imageCommand(), a.versionCommand(clientFlags), a.manifestsCommand(clientFlags), a.traceCommand(clientFlags))
 	a.addFolderPrune(root, clientFlags)
 	a.addRolloutDiff(root, clientFlags)
 	a.findKubeconfig(root, clientFlags)

@@ -32,6 +32,7 @@ import (
 	"github.com/carob-project/carob/pkg/pki"
 	"github.com/carob-project/carob/pkg/podlog"
 	"github.com/carob-project/carob/pkg/scheduler/loop"
+	"github.com/carob-project/carob/pkg/tracing"
 	"github.com/carob-project/carob/pkg/version"
 )
 
@@ -79,9 +80,25 @@ func (a *app) up(c config.Config) error {
 	}
 	began := time.Now()
 	go footprint.Keep(ctx, log.Named("footprint"))
-	i := &instance{config: c, log: log}
-	return component.Run(ctx, i.components(), a.reportReady(), func() { a.reportUp(c, time.Since(began)) })
+	tracer, err := tracing.New(ctx, tracing.Options{
+		Endpoint: c.TracingEndpoint, Ratio: c.TracingSamplingRatio,
+		Node: c.NodeName, Instance: c.InstanceID(), Version: version.Carob(), Log: log.Named("tracing"),
+	})
+	if err != nil {
+		return fmt.Errorf("tracing: %w", err)
+	}
+	i := &instance{config: c, log: log, tracer: tracer}
+	err = component.Run(ctx, i.components(), a.reportReady(), func() { a.reportUp(c, time.Since(began)) })
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesEnd)
+	defer cancel()
+	if err := tracer.Shutdown(last); err != nil {
+		log.Warn("the last traces are not exported", zap.Error(err))
+	}
+	return err
 }
+
+// tracesEnd is how long the end waits for a collector of traces.
+const tracesEnd = 2 * time.Second
 
 // keepRange goes on with the range of pod addresses that was chosen at an
 // earlier start, where none is given.
@@ -123,6 +140,7 @@ func (a *app) reportUp(c config.Config, took time.Duration) {
 type instance struct {
 	config config.Config
 	log    *zap.Logger
+	tracer *tracing.Tracer
 
 	certificates *pki.Store
 	store        *etcd.Server
@@ -260,7 +278,7 @@ func (i *instance) stopEtcd(context.Context) error {
 func (i *instance) newAPI(context.Context) (runner, error) {
 	s, err := apiserver.New(apiserver.Options{
 		Listen: i.config.Listen, PKI: i.certificates, Etcd: i.store.Endpoints(), NodeTransport: i.nodeTransport(),
-		Version: version.Info(), Log: i.log.Named("api"),
+		Version: version.Info(), Tracer: i.tracer, Log: i.log.Named("api"),
 	})
 	if err != nil {
 		return nil, err
@@ -359,7 +377,7 @@ func (i *instance) newScheduler(context.Context) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loop.New(loop.Options{Client: client, Log: i.log.Named("scheduler")})
+	return loop.New(loop.Options{Client: client, Tracer: i.tracer, Log: i.log.Named("scheduler")})
 }
 
 func (i *instance) newControllers(context.Context) (runner, error) {
@@ -379,7 +397,7 @@ func (i *instance) newAgent(context.Context) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newNode(i.config, client, i.runtime, i.network, i.logs, i.log)
+	return newNode(i.config, client, i.runtime, i.network, i.logs, i.tracer, i.log)
 }
 
 // newLocalVolumes returns what makes and removes the volumes of this machine.

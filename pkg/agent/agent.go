@@ -21,6 +21,7 @@ import (
 	"github.com/carob-project/carob/pkg/eviction"
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/probe"
+	"github.com/carob-project/carob/pkg/tracing"
 	"github.com/carob-project/carob/pkg/usage"
 )
 
@@ -109,6 +110,8 @@ type Options struct {
 	// SocketPath is where logs and health are served; empty: nowhere.
 	SocketPath string
 	Limits     Limits
+	// Tracer is optional: without it no spans of pods are made.
+	Tracer *tracing.Tracer
 	// Recorder is optional, for tests; default: events go to the API.
 	Recorder record.EventRecorder
 	// Clock defaults to time.Now.
@@ -138,6 +141,7 @@ type Agent struct {
 	view     *view
 	copiers  *copiers
 	status   *statusWriter
+	stages   *stages
 	probes   probe.Runner
 	node     *nodestatus.Reporter
 	identity nodestatus.Identity
@@ -178,6 +182,7 @@ func New(o Options) (*Agent, error) {
 		view:    newView(o.View, o.Log),
 		copiers: newCopiers(o.Logs, o.Log),
 		status:  newStatusWriter(o.Client, o.Log),
+		stages:  newStages(o.Tracer),
 		identity: nodestatus.Identity{
 			Name: o.NodeName, IPs: o.NodeIPs, Labels: o.NodeLabels,
 			MaxPods: o.MaxPods, AgentVersion: o.AgentVersion, Handlers: o.Handlers, UnlimitedHugePages: o.UnlimitedHugePages,
@@ -193,6 +198,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.view.adopt, a.view.changed = a.copiers.adopt, a.runtimeChanged
 	a.status.ended = a.runtimeChanged
+	a.status.stages = a.stages
 	a.node = a.newReporter()
 	return a, nil
 }

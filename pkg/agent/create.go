@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // nodeHostname is the name of the machine; empty where the kernel does not tell.
@@ -43,10 +44,14 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	if args.ProcessesOf, err = pod.ProcessesOf(p, s.Container, o.Attempts); err != nil {
 		return err
 	}
-	if err := w.growPod(ctx, p); err != nil {
+	_, grown := tracing.Begin(ctx, "grow pod cgroup")
+	err = w.growPod(ctx, p)
+	if grown(err); err != nil {
 		return fmt.Errorf("resources of the pod: %w", err)
 	}
-	env, err := w.environment(ctx, p, s.Container, o)
+	ectx, known := tracing.Begin(ctx, "environment")
+	env, err := w.environment(ectx, p, s.Container, o)
+	known(err)
 	if err != nil {
 		return err
 	}
@@ -58,11 +63,15 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	if mounted, err = pod.WithReadOnly(mounted, s.Container, o.Features); err != nil {
 		return err
 	}
-	if args.Mounts, err = w.a.o.Volumes.Mounts(ctx, mounted, s.Container, s.Number); err != nil {
+	mctx, done := tracing.Begin(ctx, "mounts")
+	args.Mounts, err = w.a.o.Volumes.Mounts(mctx, mounted, s.Container, s.Number)
+	if done(err); err != nil {
 		return err
 	}
 	k := LogKey{Pod: w.ref, Container: s.Container, Number: s.Number}
-	if args.Stdout, args.Stderr, err = w.a.copiers.begin(ctx, k); err != nil {
+	_, opened := tracing.Begin(ctx, "log pipes")
+	args.Stdout, args.Stderr, err = w.a.copiers.begin(ctx, k)
+	if opened(err); err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}
 	if c, _ := pod.FindContainer(p, s.Container); c != nil && c.Stdin && w.a.o.Attacher != nil {

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // observe gathers what the node knows about the pod. An error means that
@@ -30,8 +31,12 @@ func (w *worker) observe(ctx context.Context, p *corev1.Pod) (pod.Observed, erro
 		return o, fmt.Errorf("looking for volumes: %w", err)
 	}
 	o.VolumesReady = w.files.ready()
-	o.Features = w.features(ctx, p)
-	if o.Images, err = w.images(ctx, p, attempts); err != nil {
+	fctx, known := tracing.Begin(ctx, "runtime features", tracing.Minor())
+	o.Features = w.features(fctx, p)
+	known(nil)
+	ictx, looked := tracing.Begin(ctx, "look for images", tracing.Minor())
+	o.Images, err = w.images(ictx, p, attempts)
+	if looked(err); err != nil {
 		return o, fmt.Errorf("looking for images: %w", err)
 	}
 	o.Failures = maps.Clone(w.failures)

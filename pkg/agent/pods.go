@@ -131,6 +131,7 @@ func (a *Agent) seen(ctx context.Context, wg *sync.WaitGroup, obj any) {
 		return
 	}
 	a.status.saw(p)
+	a.stages.saw(p)
 	if w := a.worker(p.UID); w != nil {
 		w.update(p)
 		return
@@ -239,6 +240,7 @@ func (a *Agent) forget(w *worker) {
 		delete(a.names, name)
 	}
 	a.status.forget(uid)
+	a.stages.forget(uid)
 	w.log.Debug("nothing of the pod is left")
 }
 

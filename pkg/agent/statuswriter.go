@@ -36,7 +36,8 @@ type statusWriter struct {
 	log    *zap.Logger
 	queue  workqueue.TypedRateLimitingInterface[types.UID]
 	// ended tells that the API has a pod's terminal phase.
-	ended func(uid types.UID)
+	ended  func(uid types.UID)
+	stages *stages
 
 	mu      sync.Mutex
 	entries map[types.UID]*statusEntry
@@ -178,12 +179,15 @@ func (s *statusWriter) flush(ctx context.Context, uid types.UID) error {
 	if err != nil || patch == nil {
 		return err
 	}
+	ctx, done := s.stages.span(ctx, uid, "write status")
 	got, err := s.client.CoreV1().Pods(e.ref.Namespace).Patch(ctx, e.ref.Name,
 		types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	done(err)
 	if err != nil {
 		return s.failed(ctx, e, err)
 	}
 	s.took(e, got)
+	s.stages.written(uid, &got.Status)
 	return nil
 }
 

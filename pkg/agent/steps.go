@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // begin carries a step out in a goroutine of its own, unless it runs already.
@@ -38,10 +39,12 @@ func (w *worker) begin(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Obs
 	w.mu.Unlock()
 	w.steps.Go(func() {
 		defer cancel()
-		err := w.carryOut(sctx, p, s, o)
+		tctx, done := w.step(sctx, s, o)
+		err := w.carryOut(tctx, p, s, o)
 		if sctx.Err() != nil && err != nil {
 			err = context.Canceled
 		}
+		done(err)
 		w.finish(p, f, o, err)
 	})
 	return idleWake
@@ -72,7 +75,9 @@ func (w *worker) finish(p *corev1.Pod, f *flight, o pod.Observed, err error) {
 // carryOut waits for the step's turn and executes it within its time.
 func (w *worker) carryOut(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Observed) error {
 	rule := w.a.rules[s.Kind]
-	if err := rule.turns.take(ctx); err != nil {
+	_, taken := tracing.Begin(ctx, "await turn", tracing.Minor())
+	err := rule.turns.take(ctx)
+	if taken(err); err != nil {
 		return err
 	}
 	defer rule.turns.give()
@@ -125,7 +130,10 @@ func (w *worker) attach(ctx context.Context, p *corev1.Pod) error {
 	if err != nil {
 		return err
 	}
-	return w.files.attached(ctx, p, ips)
+	_, done := tracing.Begin(ctx, "host files")
+	err = w.files.attached(ctx, p, ips)
+	done(err)
+	return err
 }
 
 // start starts an attempt. When the runtime says that it could not, the

@@ -241,8 +241,13 @@ func (w *worker) round(ctx context.Context) (wait time.Duration, done bool) {
 	}
 	p, gone := w.subject()
 	w.adjust(p)
+	if p.DeletionTimestamp != nil {
+		w.a.stages.end(w.ref.UID)
+	}
+	lctx, looked := w.look(ctx)
 	p, resize := w.a.allot(w, p)
-	o, err := w.observe(ctx, p)
+	o, err := w.observe(lctx, p)
+	looked(err)
 	if err != nil {
 		return w.hold("the pod cannot be observed", err), false
 	}

@@ -55,6 +55,9 @@ func (s *Server) assemble(o Options, listener net.Listener) error {
 	if err != nil {
 		return err
 	}
+	if err := traced(all[corev1.SchemeGroupVersion], o.Tracer); err != nil {
+		return err
+	}
 	known, err := s.identify(all)
 	if err != nil {
 		return err
@@ -84,6 +87,7 @@ func (s *Server) assemble(o Options, listener net.Listener) error {
 	}
 	s.generic.ShutdownTimeout = shutdownGrace
 	serveNoExtensions(s.generic.Handler.NonGoRestfulMux)
+	serveTraces(s.generic.Handler.NonGoRestfulMux, o.Tracer)
 	if err := serveIssuer(s.generic.Handler.NonGoRestfulMux, known.signer); err != nil {
 		return err
 	}

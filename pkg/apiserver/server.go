@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/carob-project/carob/pkg/pki"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // How long the end of a server may take: watches are told to end, then
@@ -41,6 +42,9 @@ type Options struct {
 	NodeTransport NodeTransport
 	// Version is what /version answers.
 	Version apiversion.Info
+	// Tracer makes spans of the requests about pods, and serves those of all
+	// parts; nil: neither.
+	Tracer *tracing.Tracer
 	// Log may be nil.
 	Log *zap.Logger
 }

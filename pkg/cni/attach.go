@@ -10,6 +10,8 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"go.uber.org/zap"
+
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // ErrRequest: the request cannot be carried out as it is.
@@ -108,7 +110,9 @@ func (n *Network) plan(ctx context.Context, req Request, inode string) (*record,
 		Args: req.Args, Capabilities: req.Capabilities, Ports: req.Ports,
 	}
 	if c.own {
-		if _, err := n.prepareOwn(ctx, false); err != nil {
+		_, done := tracing.Begin(ctx, "bridge")
+		_, err := n.prepareOwn(ctx, false)
+		if done(err); err != nil {
 			return nil, err
 		}
 	}
@@ -157,7 +161,10 @@ func (n *Network) run(ctx context.Context, r *record) error {
 	if err := n.records.write(r); err != nil {
 		return err
 	}
-	return n.ports.activate(ctx, r.ID, r.mappings())
+	pctx, done := tracing.Begin(ctx, "host ports")
+	err = n.ports.activate(pctx, r.ID, r.mappings())
+	done(err)
+	return err
 }
 
 // resultIPs returns the addresses of the interface in the namespace.

@@ -81,7 +81,7 @@ func New(opts Options) (*Network, error) {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	exec := &invoke.DefaultExec{RawExec: &invoke.RawExec{}, PluginDecoder: version.PluginDecoder{}}
+	exec := &tracedExec{&invoke.DefaultExec{RawExec: &invoke.RawExec{}, PluginDecoder: version.PluginDecoder{}}}
 	table := hostport.New(opts.Name, opts.Name, opts.Doors...)
 	n := &Network{
 		opts:    opts,

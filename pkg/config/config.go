@@ -62,6 +62,7 @@ type Config struct {
 	// Manifests is a folder that is kept applied; empty: none.
 	Manifests string `json:"manifests"`
 	Node
+	Tracing
 	LogLevel  string `json:"log-level"`
 	LogFormat string `json:"log-format"`
 }
@@ -102,6 +103,7 @@ func Default() Config {
 		MaxParallelPulls:    3,
 		PodPIDsLimit:        -1,
 		Node:                defaultNode(),
+		Tracing:             Tracing{TracingSamplingRatio: 1},
 		LogLevel:            "warn",
 		LogFormat:           "console",
 	}
@@ -141,7 +143,8 @@ func (f *Flags) AddUpFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.given.Init, "init", false, "give every container an init that reaps orphans (pods say so for themselves with the annotation carob.dev/init)")
 	fs.Int64Var(&f.given.PodPIDsLimit, "pod-pids-limit", d.PodPIDsLimit, "processes and threads that a pod may have; -1: as many as the machine")
 	fs.StringVar(&f.given.Manifests, "manifests", "", "a folder of manifests that is kept applied; what is removed from it is pruned")
-	f.given.addFlags(fs)
+	f.given.Node.addFlags(fs)
+	f.given.Tracing.addFlags(fs)
 	fs.StringVar(&f.given.LogLevel, "log-level", d.LogLevel, "debug, info, warn or error")
 	fs.StringVar(&f.given.LogFormat, "log-format", d.LogFormat, "console or json")
 }
@@ -253,7 +256,8 @@ func (c Config) Validate() error {
 			bad("runtimes."+name+".binary", b, "must be an absolute path")
 		}
 	}
-	c.validate(bad)
+	c.Node.validate(bad)
+	c.Tracing.validate(bad)
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":
 	default:

@@ -196,3 +196,22 @@ func TestNodeSettings(t *testing.T) {
 		}
 	}
 }
+
+func TestTracing(t *testing.T) {
+	c, err := load(t)
+	if err != nil || c.TracingEndpoint != "" || c.TracingSamplingRatio != 1 {
+		t.Errorf("by default %+v, %v", c.Tracing, err)
+	}
+	c, err = load(t, "--tracing-endpoint", "http://127.0.0.1:4317", "--tracing-sampling-ratio", "0.25")
+	if err != nil || c.TracingEndpoint != "http://127.0.0.1:4317" || c.TracingSamplingRatio != 0.25 {
+		t.Errorf("%+v, %v", c.Tracing, err)
+	}
+	for _, bad := range [][]string{
+		{"--tracing-endpoint", "127.0.0.1:4317"}, {"--tracing-endpoint", "http://host/v1/traces"},
+		{"--tracing-sampling-ratio", "1.5"}, {"--tracing-sampling-ratio", "-1"},
+	} {
+		if _, err := load(t, bad...); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(bad[0], "--")) {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // Create makes the attempt up to a process that waits for its start; see
@@ -46,7 +47,9 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 	}
 	img := &imageInfo{}
 	if !req.Holder {
-		if img, err = r.mustImage(ctx, req.ImageName); err != nil {
+		ictx, found := tracing.Begin(ctx, "resolve image")
+		img, err = r.mustImage(ictx, req.ImageName)
+		if found(err); err != nil {
 			return "", err
 		}
 	}
@@ -65,7 +68,9 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 		defer func() { _ = ns.Close() }()
 		processes = pathOf(ns)
 	}
-	record, err := r.record(ctx, id, req, img, processes)
+	sctx, described := tracing.Begin(ctx, "spec")
+	record, err := r.record(sctx, id, req, img, processes)
+	described(err)
 	if err != nil {
 		return "", err
 	}
@@ -174,11 +179,15 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 
 // make carries out the effects of Create in their order.
 func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.CreateRequest, img *imageInfo) (entry, error) {
+	_, made := tracing.Begin(ctx, "container record")
 	stored, err := r.containers().Create(ctx, c)
+	made(err)
 	if err != nil {
 		return entry{}, fmt.Errorf("create container: %w", native(err))
 	}
+	_, prepared := tracing.Begin(ctx, "snapshot")
 	mounts, err := r.rootfs(ctx, c, req, img)
+	prepared(err)
 	if err != nil {
 		return entry{}, err
 	}
@@ -190,7 +199,9 @@ func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.Crea
 	if req.TTY {
 		task.Stderr = "" // a terminal has one output
 	}
-	pid, err := r.createTask(ctx, req.Pod.UID, task)
+	tctx, created := tracing.Begin(ctx, "task")
+	pid, err := r.createTask(tctx, req.Pod.UID, task)
+	created(err)
 	if err == nil {
 		e.attempt.PID = pid
 		return e, nil
@@ -229,11 +240,15 @@ func (r *Runtime) createTask(ctx context.Context, uid types.UID, req *tasks.Crea
 	end, other := r.first.lead(string(uid))
 	defer end()
 	if other != nil {
+		_, joined := tracing.Begin(ctx, "await shim")
 		r.awaitShim(ctx, string(uid), other)
+		joined(nil)
 	}
 	var last error
 	for try := range shimTries {
+		_, created := tracing.Begin(ctx, "shim and runc create")
 		resp, err := r.client.TaskService().Create(ctx, req)
+		created(err)
 		if err == nil {
 			return int(resp.Pid), nil
 		}

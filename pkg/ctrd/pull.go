@@ -14,9 +14,11 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.opentelemetry.io/otel/attribute"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 const (
@@ -48,7 +50,9 @@ func (r *Runtime) pull(ctx context.Context, named reference.Named, credentials [
 	// A registry that is slow keeps those of others waiting not at all.
 	limit, _ := r.limits.LoadOrStore(reference.Domain(named), semaphore.NewWeighted(r.opts.MaxPulls))
 	turn := limit.(*semaphore.Weighted)
-	if err := turn.Acquire(ctx, 1); err != nil {
+	_, taken := tracing.Begin(ctx, "await turn of the registry", tracing.Minor())
+	err := turn.Acquire(ctx, 1)
+	if taken(err); err != nil {
 		return pod.Image{}, err
 	}
 	defer turn.Release(1)
@@ -68,7 +72,9 @@ func (r *Runtime) pull(ctx context.Context, named reference.Named, credentials [
 		return pod.Image{}, watch.cause(err)
 	}
 	counter := &countingResolver{Resolver: resolver, moved: watch.moved, arrived: watch.rest}
-	target, total, err := r.fetchHead(ctx, counter, named.String())
+	hctx, resolved := tracing.Begin(ctx, "resolve")
+	target, total, err := r.fetchHead(hctx, counter, named.String())
+	resolved(err)
 	if err != nil {
 		return pod.Image{}, watch.cause(err)
 	}
@@ -82,12 +88,14 @@ func (r *Runtime) pull(ctx context.Context, named reference.Named, credentials [
 		return pod.Image{}, err
 	}
 	// The small parts are in the store by now and are not fetched again.
-	_, err = r.client.Pull(ctx, named.String(),
+	pctx, pulled := tracing.Begin(ctx, "fetch and unpack", attribute.Int64("bytes", total))
+	_, err = r.client.Pull(pctx, named.String(),
 		containerd.WithResolver(counter),
 		containerd.WithPullUnpack,
 		containerd.WithPullSnapshotter(snapshotter),
 		containerd.WithPlatformMatcher(platforms.Default()),
 		containerd.WithPullLabels(keyLabels(r.opts.Instance, keys)))
+	pulled(err)
 	if err != nil {
 		return pod.Image{}, watch.cause(native(err))
 	}

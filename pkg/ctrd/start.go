@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // now is the time without its monotonic part, as it is read back from disk.
@@ -64,9 +65,16 @@ func (r *Runtime) startTask(ctx context.Context, e entry) error {
 	var pid uint32
 	var started error
 	var group errgroup.Group
-	group.Go(func() error { return r.setLabel(ctx, id, labelStartedAt, at.Format(time.RFC3339Nano)) })
 	group.Go(func() error {
+		_, done := tracing.Begin(ctx, "record start")
+		err := r.setLabel(ctx, id, labelStartedAt, at.Format(time.RFC3339Nano))
+		done(err)
+		return err
+	})
+	group.Go(func() error {
+		_, done := tracing.Begin(ctx, "runc start")
 		resp, err := r.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: id})
+		done(err)
 		if err != nil {
 			started = native(err)
 			return nil
@@ -146,7 +154,9 @@ func (r *Runtime) Remove(ctx context.Context, id string) error {
 // a crash is found by it. The caller holds the attempt's lock.
 func (r *Runtime) destroy(ctx context.Context, e entry) error {
 	id := e.attempt.ID
-	if err := r.stopTask(ctx, e); err != nil {
+	sctx, stopped := tracing.Begin(ctx, "stop and delete task")
+	err := r.stopTask(sctx, e)
+	if stopped(err); err != nil {
 		return err
 	}
 	if err := removePipes(e.pipes); err != nil {
@@ -156,10 +166,14 @@ func (r *Runtime) destroy(ctx context.Context, e entry) error {
 	if err != nil {
 		return err
 	}
-	if err := removeSnapshot(ctx, sn, id); err != nil {
+	_, removed := tracing.Begin(ctx, "remove snapshot")
+	err = removeSnapshot(ctx, sn, id)
+	if removed(err); err != nil {
 		return err
 	}
-	if err := orGone(r.containers().Delete(ctx, id)); err != nil {
+	_, deleted := tracing.Begin(ctx, "delete container record")
+	err = orGone(r.containers().Delete(ctx, id))
+	if deleted(err); err != nil {
 		return fmt.Errorf("delete container: %w", err)
 	}
 	r.forgetTold(id)

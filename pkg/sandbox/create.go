@@ -14,6 +14,7 @@ import (
 	"github.com/carob-project/carob/pkg/cgroup"
 	"github.com/carob-project/carob/pkg/cni"
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // Create makes the namespaces, mounts and cgroup of a pod. A sandbox that
@@ -83,7 +84,9 @@ func (m *Manager) make(ctx context.Context, r *record, p *corev1.Pod) error {
 	if err := m.write(r); err != nil {
 		return err
 	}
+	_, made := tracing.Begin(ctx, "namespaces")
 	pins, err := makeNamespaces(dir, r, pod.Sysctls(p))
+	made(err)
 	if err != nil {
 		return err
 	}
@@ -93,7 +96,9 @@ func (m *Manager) make(ctx context.Context, r *record, p *corev1.Pod) error {
 			return err
 		}
 	}
-	if err := m.opts.Cgroups.EnsurePod(ctx, r.Cgroup, m.opts.Resources(p)); err != nil {
+	_, ensured := tracing.Begin(ctx, "pod cgroup")
+	err = m.opts.Cgroups.EnsurePod(ctx, r.Cgroup, m.opts.Resources(p))
+	if ensured(err); err != nil {
 		return err
 	}
 	r.State = stateWhole

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/cgroup"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // Remove detaches the pod's network if needed, ends what still runs in its
@@ -40,7 +41,10 @@ func (m *Manager) remove(ctx context.Context, uid types.UID) error {
 	default:
 		err = m.removeRecorded(ctx, r)
 	}
-	if err = errors.Join(err, unmountAll(m.dir(uid))); err != nil {
+	_, unmounted := tracing.Begin(ctx, "unmount")
+	failed := unmountAll(m.dir(uid))
+	unmounted(failed)
+	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("remove sandbox of %s: %w", uid, err)
 	}
 	if err := os.RemoveAll(m.dir(uid)); err != nil {
@@ -59,7 +63,11 @@ func (m *Manager) removeRecorded(ctx context.Context, r *record) error {
 			return err
 		}
 	}
-	return errors.Join(m.detach(ctx, r), m.opts.Cgroups.Remove(ctx, r.Cgroup))
+	err := m.detach(ctx, r)
+	_, removed := tracing.Begin(ctx, "remove pod cgroup")
+	failed := m.opts.Cgroups.Remove(ctx, r.Cgroup)
+	removed(failed)
+	return errors.Join(err, failed)
 }
 
 // removeUnknown removes whatever a sandbox can have.

@@ -47,7 +47,9 @@ func (s *Scheduler) attempt(ctx context.Context) (done bool, next time.Time) {
 		s.snapshot.RemovePod(pod.UID)
 		delete(s.assumed, pod.UID)
 	}
+	tr := try{since: it.since, popped: time.Now()}
 	d := s.decide(pod)
+	tr.decided = time.Now()
 	if d.err == nil {
 		s.snapshot.SetPod(pod, d.node)
 		s.assumed[pod.UID] = d.node
@@ -55,15 +57,17 @@ func (s *Scheduler) attempt(ctx context.Context) (done bool, next time.Time) {
 	}
 	s.mu.Unlock()
 	s.write(ctx, func() {
-		if d.err != nil {
+		begun := time.Now()
+		err := d.err
+		switch {
+		case err != nil:
 			s.unschedulable(ctx, it, pod, d)
-			return
-		}
-		if len(d.volumes) > 0 {
+		case len(d.volumes) > 0:
 			s.claimVolumes(ctx, it, pod, d)
-			return
+		default:
+			err = s.bind(ctx, it, pod, d.node)
 		}
-		s.bind(ctx, it, pod, d.node)
+		s.record(it, pod, tr, begun, d, err)
 	})
 	return true, time.Time{}
 }
@@ -110,7 +114,7 @@ func (s *Scheduler) write(ctx context.Context, f func()) {
 // bind writes the choice. A bind that may have happened although it failed
 // keeps its place on the node until the next try, or until the informer shows
 // what has become of it.
-func (s *Scheduler) bind(ctx context.Context, it *item, pod *corev1.Pod, node string) {
+func (s *Scheduler) bind(ctx context.Context, it *item, pod *corev1.Pod, node string) error {
 	err := s.writeBinding(ctx, pod, node)
 	if err == nil {
 		s.log.Debug("pod bound", zap.String("pod", podKey(pod)), zap.String("uid", string(pod.UID)), zap.String("node", node))
@@ -120,10 +124,10 @@ func (s *Scheduler) bind(ctx context.Context, it *item, pod *corev1.Pod, node st
 		if s.queue.items[pod.UID] == it {
 			s.queue.remove(pod.UID)
 		}
-		return
+		return nil
 	}
 	if ctx.Err() != nil {
-		return
+		return err
 	}
 	s.log.Warn("bind failed", zap.String("pod", podKey(pod)), zap.String("uid", string(pod.UID)), zap.String("node", node), zap.Error(err))
 	if !apierrors.IsNotFound(err) {
@@ -132,7 +136,7 @@ func (s *Scheduler) bind(ctx context.Context, it *item, pod *corev1.Pod, node st
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.queue.items[pod.UID] != it {
-		return // deleted, or bound after all: the informer has told
+		return err // deleted, or bound after all: the informer has told
 	}
 	if refused(err) {
 		s.release(pod)
@@ -140,6 +144,7 @@ func (s *Scheduler) bind(ctx context.Context, it *item, pod *corev1.Pod, node st
 	it.failures++
 	s.queue.park(it, time.Now().Add(backoff(it.failures, writeRetryLeast, writeRetryMost)), false)
 	s.signal()
+	return err
 }
 
 // refused reports whether the server has certainly not carried the request out.

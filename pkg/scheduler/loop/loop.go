@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/carob-project/carob/pkg/scheduler"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 const (
@@ -45,6 +46,8 @@ type Options struct {
 	// Informers may be nil: then the Scheduler makes and runs its own. A
 	// given one has to be started by the caller after New.
 	Informers informers.SharedInformerFactory
+	// Tracer makes spans of the tries to place pods; nil: none.
+	Tracer *tracing.Tracer
 	// Log may be nil.
 	Log *zap.Logger
 }
@@ -53,6 +56,7 @@ type Options struct {
 type Scheduler struct {
 	client   kubernetes.Interface
 	log      *zap.Logger
+	tracer   *tracing.Tracer
 	own      informers.SharedInformerFactory
 	synced   []cache.DoneChecker
 	recorder record.EventRecorder
@@ -90,6 +94,7 @@ func New(o Options) (*Scheduler, error) {
 	s := &Scheduler{
 		client:   o.Client,
 		log:      o.Log,
+		tracer:   o.Tracer,
 		ready:    make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		slots:    make(chan struct{}, writers),

@@ -40,6 +40,8 @@ type item struct {
 	// failures counts the tries in a row that gave the pod no node.
 	failures int
 	report   report
+	// since is when it came, or when the last try ended.
+	since time.Time
 }
 
 // report is what was last told about a pod, so that it is not told again.
@@ -87,7 +89,7 @@ func (q *queue) set(p *corev1.Pod) {
 	it := q.items[p.UID]
 	if it == nil {
 		q.seq++
-		it = &item{pod: p, seq: q.seq}
+		it = &item{pod: p, seq: q.seq, since: time.Now()}
 		q.items[p.UID] = it
 		q.push(it, active)
 		return
