@@ -13,7 +13,7 @@ TOOLS     := .cache/tools
 # tests; only the race detector needs another.
 export CGO_ENABLED ?= 0
 
-.PHONY: help demo down build setup test test-unit test-e2e test-containerd2 test-vm lint bench generate verify
+.PHONY: help demo down build setup test test-unit test-e2e test-containerd2 test-vm lint bench bench-go generate verify
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -50,6 +50,9 @@ lint: $(TOOLS)/golangci-lint ## formatting, static checks and import directions
 
 bench: build ## measure carob beside podman kube play, docker compose and runc; writes docs/benchmarks.md
 	hack/bench.sh
+
+bench-go: ## Go benchmarks: decisions, scheduling, log writing, decoding
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/pod ./pkg/scheduler ./pkg/podlog ./pkg/folder ./pkg/apiserver
 
 generate: ## write generated code and docs
 	hack/generate.sh

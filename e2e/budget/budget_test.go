@@ -20,6 +20,9 @@ type Budget struct {
 		ContainerdCalls counts `json:"containerdCalls"`
 		EtcdWrites      counts `json:"etcdWrites"`
 	} `json:"podLife"`
+	Rollout struct {
+		EtcdWrites counts `json:"etcdWrites"`
+	} `json:"rollout"`
 	ProcessesPerPod int    `json:"processesPerPod"`
 	Allocations     counts `json:"allocations"`
 }
@@ -85,7 +88,7 @@ func compare(where, unit string, spent, allowed counts) (over, under []string) {
 				"Find out what the change adds (`git diff main`) and spare it; "+
 				"where it is worth its price, raise the number in the same commit and say in its message what for.",
 				k, n, unit, where, k, most))
-		case n < most:
+		case 10*n < 9*most:
 			under = append(under, fmt.Sprintf("%s: %d %s, less than %s.%s allows (%d): lower it in e2e/budget/budget.yaml, so that it stays so", k, n, unit, where, k, most))
 		}
 	}
@@ -98,7 +101,7 @@ func compare(where, unit string, spent, allowed counts) (over, under []string) {
 }
 
 func TestCompare(t *testing.T) {
-	over, under := compare("w", "calls", counts{"same": 1, "more": 3, "less": 1, "new": 1}, counts{"same": 1, "more": 2, "less": 2, "gone": 1})
+	over, under := compare("w", "calls", counts{"same": 1, "more": 3, "less": 1, "new": 1, "near": 9}, counts{"same": 1, "more": 2, "less": 2, "gone": 1, "near": 10})
 	if len(over) != 2 || !strings.HasPrefix(over[0], "more: 3 calls, and w.more") || !strings.HasPrefix(over[1], "new: 1 calls, and w.new in e2e/budget/budget.yaml allows 0") {
 		t.Errorf("over: %q", over)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,18 +100,50 @@ func (m *meter) pids() ([]int, error) {
 	return all, nil
 }
 
+// byProgram is an amount of bytes by the name of a program.
+type byProgram map[string]int64
+
+func (b byProgram) sum() (n int64) {
+	for _, v := range b {
+		n += v
+	}
+	return n
+}
+
+func (b byProgram) since(before byProgram) byProgram {
+	d := byProgram{}
+	for k, v := range b {
+		d[k] = v - before[k]
+	}
+	return d
+}
+
+func (b byProgram) String() string {
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(b)) {
+		if b[k] != 0 {
+			all = append(all, fmt.Sprintf("%s %d KiB", k, b[k]>>10))
+		}
+	}
+	if len(all) == 0 {
+		return "nothing"
+	}
+	return strings.Join(all, ", ")
+}
+
 // written is what the processes in the group have written to disks.
-func (m *meter) written() (int64, error) {
+func (m *meter) written() (byProgram, error) {
 	pids, err := m.pids()
-	var sum int64
+	all := byProgram{}
 	for _, pid := range pids {
+		name := commandOf(pid)
 		n, err := ioOf(pid, "write_bytes")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
-			return 0, err
+			return nil, err
 		}
-		sum += n
+		all[name] += n
 	}
-	return sum, err
+	return all, err
 }
 
 func (m *meter) destroy() error { return removeGroup(m.dir) }

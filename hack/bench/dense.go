@@ -38,7 +38,7 @@ func (b *bench) dense(ctx context.Context) error {
 	first, last := median(early[sample/2:]), median(late)
 	b.report.row(fmt.Sprintf("start of the %dth pod against the 10th: %s (medians of %d around it)", d.pods, ms(first), sample),
 		fmt.Sprintf("%s, %.2f", ms(last), ratio(last, first)), "at most 1.5", ratio(last, first) <= 1.5)
-	cpu, _, err := d.idle(ctx, time.Minute)
+	cpu, _, err := idle(ctx, d.c.meter, time.Minute)
 	if err != nil {
 		return err
 	}
@@ -79,44 +79,40 @@ func (d *density) grow(ctx context.Context, to int) error {
 
 // idle watches an instance that has nothing to do: the share of a core that it
 // uses, and what it writes to disks.
-func (d *density) idle(ctx context.Context, long time.Duration) (percent float64, written int64, err error) {
-	return idle(ctx, d.c.meter, long)
-}
-
-func idle(ctx context.Context, m *meter, long time.Duration) (percent float64, written int64, err error) {
+func idle(ctx context.Context, m *meter, long time.Duration) (percent float64, written byProgram, err error) {
 	if err := settle(ctx, 3*settleTime); err != nil {
-		return 0, 0, err
+		return 0, nil, err
 	}
 	began := time.Now()
 	cpu, err := m.ownCPU()
 	if err != nil {
-		return 0, 0, err
+		return 0, nil, err
 	}
 	before, err := m.written()
 	if err != nil {
-		return 0, 0, err
+		return 0, nil, err
 	}
 	if err := settle(ctx, long); err != nil {
-		return 0, 0, err
+		return 0, nil, err
 	}
 	after, err := m.written()
 	if err != nil {
-		return 0, 0, err
+		return 0, nil, err
 	}
 	end, err := m.ownCPU()
-	return 100 * ratio(end-cpu, time.Since(began)), after - before, err
+	return 100 * ratio(end-cpu, time.Since(began)), after.since(before), err
 }
 
 func (d *density) fifty(ctx context.Context) error {
 	if err := d.grow(ctx, d.b.n(50)); err != nil {
 		return err
 	}
-	cpu, written, err := d.idle(ctx, d.b.watched)
+	cpu, written, err := idle(ctx, d.c.meter, d.b.watched)
 	if err != nil {
 		return err
 	}
-	hour := float64(written) * float64(time.Hour) / float64(d.b.watched)
-	d.b.report.row(fmt.Sprintf("written to disks at idle with %d pods in an hour, from %d KiB in %v", d.pods, written>>10, d.b.watched),
+	hour := float64(written.sum()) * float64(time.Hour) / float64(d.b.watched)
+	d.b.report.row(fmt.Sprintf("written to disks at idle with %d pods in an hour, from those of %v: %v", d.pods, d.b.watched, written),
 		fmt.Sprintf("%.1f MiB", hour/(1<<20)), "under 1 MiB", hour < 1<<20)
 	d.b.report.row(fmt.Sprintf("idle CPU of the same with %d pods", d.pods), fmt.Sprintf("%.1f %% of a core", cpu), "", true)
 	return nil

@@ -77,7 +77,8 @@ type bench struct {
 	options
 	dir, image string
 	report     report
-	shared     *carob
+	shared     *carob // of the sections about pods
+	worker     *carob // of those about controllers
 	play       *podman
 	hand       *byHand
 	undo       []func() error
@@ -99,6 +100,10 @@ func sections() []section {
 		{"burst", (*bench).burst},
 		{"dense", (*bench).dense},
 		{"logs", (*bench).logs},
+		{"scale", (*bench).scale},
+		{"rollout", (*bench).rollout},
+		{"settled", (*bench).settled},
+		{"jobs", (*bench).jobs},
 	}
 }
 

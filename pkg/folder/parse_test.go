@@ -79,3 +79,30 @@ func TestPosition(t *testing.T) {
 		t.Errorf("numbered: %s", got)
 	}
 }
+
+func BenchmarkParse(b *testing.B) {
+	const pod = `---
+apiVersion: v1
+kind: Pod
+metadata: {name: p%d, labels: {app: web}}
+spec:
+  containers:
+    - name: web
+      image: busybox:1.35
+      command: [httpd, -f]
+      env: [{name: A, value: b}]
+      resources: {requests: {cpu: 100m, memory: 64Mi}}
+`
+	var text strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&text, pod, i)
+	}
+	data := []byte(text.String())
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if f := Parse("f.yaml", data); len(f.Problems) > 0 {
+			b.Fatal(f.Problems)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const settledWatch = 2 * time.Minute
+
+// settled watches an instance whose controllers have nothing to do.
+func (b *bench) settled(ctx context.Context) error {
+	c, err := b.newCarob(ctx, "settled")
+	if err != nil {
+		return err
+	}
+	many, crons := b.n(200), b.n(50)
+	g, make := errgroup.WithContext(ctx)
+	g.SetLimit(10)
+	for i := range many {
+		g.Go(func() error {
+			name := fmt.Sprintf("settled-%d", i)
+			if _, err := c.client.AppsV1().Deployments(metav1.NamespaceDefault).Create(make, deployment(name, 1), metav1.CreateOptions{}); err != nil {
+				return err
+			}
+			return c.awaitDeployment(make, name)
+		})
+		g.Go(func() error { return c.runJob(make, job(fmt.Sprintf("finished-%d", i), "true")) })
+	}
+	for i := range crons {
+		cron := &batchv1.CronJob{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("waiting-%d", i)},
+			// Once in a year, and not now.
+			Spec: batchv1.CronJobSpec{Schedule: fmt.Sprintf("0 0 1 %d *", (time.Now().Month()+5)%12+1), JobTemplate: batchv1.JobTemplateSpec{Spec: job("", "true").Spec}},
+		}
+		g.Go(func() error {
+			_, err := c.client.BatchV1().CronJobs(metav1.NamespaceDefault).Create(make, cron, metav1.CreateOptions{})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := settle(ctx, settleTime); err != nil {
+		return err
+	}
+	from, err := c.revision(ctx)
+	if err != nil {
+		return err
+	}
+	cpu, written, err := idle(ctx, c.meter, settledWatch)
+	if err != nil {
+		return err
+	}
+	to, err := c.revision(ctx)
+	if err != nil {
+		return err
+	}
+	b.report.row(fmt.Sprintf("idle CPU with %d Deployments of one pod, %d finished Jobs, %d CronJobs, over %v", many, many, crons, settledWatch),
+		fmt.Sprintf("%.1f %% of a core", cpu), "under 3 %", cpu < 3)
+	b.report.row("written meanwhile", fmt.Sprintf("%d writes to etcd; to disks: %v", to-from, written), "nothing", to == from && written.sum() == 0)
+	return c.destroy()
+}
