@@ -4,6 +4,7 @@ package trace
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,9 @@ func TestTrace(t *testing.T) {
 	root := started.one(t, "pod start", "")
 	for _, name := range []string{"API create", "schedule", "API bind", "watch", "create sandbox", "prepare volumes", "attach network"} {
 		started.one(t, name, root.SpanID)
+	}
+	if !slices.ContainsFunc(started.named("volume"), func(s span) bool { return s.Attributes["volume"] == "v" }) {
+		t.Errorf("no span of the volume v: %+v", started.named("volume"))
 	}
 	started.one(t, "namespaces", started.one(t, "create sandbox", "").SpanID)
 	if s := started.one(t, "cni bridge", started.one(t, "attach network", "").SpanID); s.Attributes["command"] != "ADD" {

@@ -69,8 +69,8 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 		return err
 	}
 	k := LogKey{Pod: w.ref, Container: s.Container, Number: s.Number}
-	_, opened := tracing.Begin(ctx, "log pipes")
-	args.Stdout, args.Stderr, err = w.a.copiers.begin(ctx, k)
+	lctx, opened := tracing.Begin(ctx, "log pipes")
+	args.Stdout, args.Stderr, err = w.a.copiers.begin(lctx, k)
 	if opened(err); err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}

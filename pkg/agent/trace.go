@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,7 +110,7 @@ func (s *stages) written(uid types.UID, status *corev1.PodStatus) {
 	defer s.mu.Unlock()
 	if st := s.pods[uid]; st != nil && !st.started && hasStarted(status) {
 		st.started = true
-		s.tracer.Root(st.pod, tracing.Start, st.seen, nil)
+		s.tracer.Root(st.pod, tracing.Start, st.seen, refusal(status))
 	}
 }
 
@@ -117,6 +118,15 @@ func (s *stages) written(uid types.UID, status *corev1.PodStatus) {
 func hasStarted(s *corev1.PodStatus) bool {
 	waits := func(c corev1.ContainerStatus) bool { return c.State.Running == nil && c.State.Terminated == nil }
 	return terminal(s.Phase) || s.Phase == corev1.PodRunning && !slices.ContainsFunc(s.ContainerStatuses, waits)
+}
+
+// refusal is why a pod ended of which nothing has run.
+func refusal(s *corev1.PodStatus) error {
+	ran := func(c corev1.ContainerStatus) bool { return c.State.Running != nil || c.State.Terminated != nil }
+	if s.Phase != corev1.PodFailed || slices.ContainsFunc(s.ContainerStatuses, ran) || slices.ContainsFunc(s.InitContainerStatuses, ran) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s: %s", errNotStarted, s.Reason, s.Message)
 }
 
 // end begins the end of a pod.

@@ -85,7 +85,10 @@ func TestStartsThatAreNone(t *testing.T) {
 		s.end(p.UID)
 		s.forget(p.UID)
 	}
-	for name, want := range map[string]string{"old": "", "cut": errNotStarted.Error()} {
+	evicted := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u-evicted", Namespace: "default", Name: "evicted"}, Status: corev1.PodStatus{Phase: corev1.PodPending}}
+	s.saw(evicted)
+	s.written(evicted.UID, &corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfcpu", Message: "no room"})
+	for name, want := range map[string]string{"evicted": errNotStarted.Error() + ": OutOfcpu: no room", "old": "", "cut": errNotStarted.Error()} {
 		found, _ := tracer.Find("default", name, "")
 		starts := ""
 		for _, sp := range found.Spans {

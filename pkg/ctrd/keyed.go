@@ -3,6 +3,8 @@ package ctrd
 import (
 	"context"
 	"sync"
+
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // keyedLocks is a mutex per key; a key that nobody holds or waits for takes no
@@ -30,6 +32,8 @@ func (k *keyedLocks) lock(ctx context.Context, key string) (unlock func(), err e
 	}
 	l.users++
 	k.mu.Unlock()
+	_, waited := tracing.Begin(ctx, "await turn", tracing.Minor())
+	defer func() { waited(err) }()
 	select {
 	case l.taken <- struct{}{}:
 	case <-ctx.Done():

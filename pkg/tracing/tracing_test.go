@@ -191,6 +191,21 @@ func check(t *rapid.T, r *ring) {
 	}
 }
 
+// BenchmarkSpan is what a span costs where nobody but the ring takes it.
+func BenchmarkSpan(b *testing.B) {
+	tr, err := New(b.Context(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, done := tr.Span(b.Context(), web, Start, "create container", attribute.String("container", "a"))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, d := Begin(ctx, "snapshot")
+		d(nil)
+	}
+	done(nil)
+}
+
 // The first spans of a pod stay: they are those of its start.
 func TestStartStays(t *testing.T) {
 	tr := newTracer(t, Options{Limits: Limits{Pods: 2, Bytes: 1 << 20, Spans: 8}})

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.uber.org/zap"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // Objects gives the objects that volumes are made of. One that does not exist is
@@ -130,13 +132,17 @@ func (m *Manager) Prepare(ctx context.Context, p *corev1.Pod) error {
 	if err := os.MkdirAll(filepath.Join(l.dir, "volumes"), 0o700); err != nil {
 		return fmt.Errorf("making the directory of the pod: %w", written(err))
 	}
-	if err := m.prepareFiles(p, l); err != nil {
+	_, made := tracing.Begin(ctx, "files of the pod", tracing.Minor())
+	err = m.prepareFiles(p, l)
+	if made(err); err != nil {
 		return fmt.Errorf("making the files of the pod: %w", err)
 	}
 	var errs []error
 	for i := range p.Spec.Volumes {
 		v := &p.Spec.Volumes[i]
-		if err := m.prepareVolume(ctx, p, v, l); err != nil {
+		vctx, done := tracing.Begin(ctx, "volume", attribute.String("volume", v.Name))
+		err := m.prepareVolume(vctx, p, v, l)
+		if done(err); err != nil {
 			if v.PersistentVolumeClaim == nil && v.Ephemeral == nil {
 				err = &setupError{v.Name, err}
 			}

@@ -22,6 +22,7 @@ import (
 	"github.com/carob-project/carob/pkg/agent"
 	"github.com/carob-project/carob/pkg/pod"
 	"github.com/carob-project/carob/pkg/podlog"
+	"github.com/carob-project/carob/pkg/tracing"
 )
 
 // Keeper has pipes open for as long as they may hold something, also while no
@@ -110,7 +111,9 @@ func (s *Store) begin(ctx context.Context, k key, fields ...zap.Field) (stdout, 
 	if err != nil {
 		return "", "", fmt.Errorf("log pipes: %w", err)
 	}
-	s.keep(ctx, k, stdout, stderr)
+	kctx, kept := tracing.Begin(ctx, "keep pipes", tracing.Minor())
+	s.keep(kctx, k, stdout, stderr)
+	kept(nil)
 	// The copying outlives the call; Finish or Close end it.
 	c, err := s.o.Copiers.Start(context.WithoutCancel(ctx), podlog.Attempt{
 		Stdout: stdout, Stderr: stderr, Path: s.path(k),
