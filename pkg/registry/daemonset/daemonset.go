@@ -117,12 +117,16 @@ func mainRules() rules {
 			}
 			setGeneration(d, template)
 		},
-		Validate: func(_ context.Context, d *appsv1.DaemonSet) field.ErrorList { return Validate(d) },
+		Validate: func(_ context.Context, d *appsv1.DaemonSet) field.ErrorList {
+			return append(Validate(d), workload.ValidateRollback(d.Annotations, nil)...)
+		},
 		ValidateUpdate: func(_ context.Context, d, old *appsv1.DaemonSet) field.ErrorList {
+			errs := workload.ValidateRollback(d.Annotations, old.Annotations)
 			if !workload.Changed(d.Spec, old.Spec) {
-				return nil
+				return errs
 			}
-			return append(workload.Immutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector")), Validate(d)...)
+			errs = append(errs, workload.Immutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))...)
+			return append(errs, Validate(d)...)
 		},
 		Warnings: func(d *appsv1.DaemonSet) []string {
 			return pod.TemplateWarnings(&d.Spec.Template, field.NewPath("spec", "template"))

@@ -28,12 +28,16 @@ func mainRules() rules {
 				d.Generation = old.Generation + 1
 			}
 		},
-		Validate: func(_ context.Context, d *appsv1.Deployment) field.ErrorList { return Validate(d) },
+		Validate: func(_ context.Context, d *appsv1.Deployment) field.ErrorList {
+			return append(Validate(d), workload.ValidateRollback(d.Annotations, nil)...)
+		},
 		ValidateUpdate: func(_ context.Context, d, old *appsv1.Deployment) field.ErrorList {
+			errs := workload.ValidateRollback(d.Annotations, old.Annotations)
 			if !workload.Changed(d.Spec, old.Spec) {
-				return nil
+				return errs
 			}
-			return append(Validate(d), workload.Immutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))...)
+			errs = append(errs, Validate(d)...)
+			return append(errs, workload.Immutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))...)
 		},
 		Warnings: func(d *appsv1.Deployment) []string {
 			return append(workload.NameWarnings(d.Name), pod.TemplateWarnings(&d.Spec.Template, field.NewPath("spec", "template"))...)

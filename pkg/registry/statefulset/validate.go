@@ -32,12 +32,16 @@ func mainRules() rules {
 				o.Generation = old.Generation + 1
 			}
 		},
-		Validate: func(_ context.Context, o *appsv1.StatefulSet) field.ErrorList { return Validate(o) },
+		Validate: func(_ context.Context, o *appsv1.StatefulSet) field.ErrorList {
+			return append(Validate(o), workload.ValidateRollback(o.Annotations, nil)...)
+		},
 		ValidateUpdate: func(_ context.Context, o, old *appsv1.StatefulSet) field.ErrorList {
+			errs := workload.ValidateRollback(o.Annotations, old.Annotations)
 			if !workload.Changed(o.Spec, old.Spec) {
-				return nil
+				return errs
 			}
-			return append(Validate(o), validateUpdate(&o.Spec, &old.Spec)...)
+			errs = append(errs, Validate(o)...)
+			return append(errs, validateUpdate(&o.Spec, &old.Spec)...)
 		},
 		Warnings: func(o *appsv1.StatefulSet) []string {
 			out := pod.TemplateWarnings(&o.Spec.Template, field.NewPath("spec", "template"))
