@@ -180,6 +180,9 @@ func TestBuildSpec(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.Version != "1.0.2" {
+		t.Errorf("version %s: a runtime of that age has all that this spec needs", s.Version)
+	}
 	if *s.Process.OOMScoreAdj != 0 || s.Process.NoNewPrivileges || s.Process.Rlimits != nil || s.Process.Cwd != "/" {
 		t.Errorf("process: %+v", s.Process)
 	}
@@ -429,5 +432,16 @@ func TestBytesText(t *testing.T) {
 		if got := bytesText(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
+	}
+}
+
+func TestOCIVersion(t *testing.T) {
+	s := &specs.Spec{Mounts: []specs.Mount{{Destination: "/a"}, {Destination: "/b", UIDMappings: []specs.LinuxIDMapping{{Size: 1}}}}}
+	if got := ociVersion(s); got != specs.Version {
+		t.Errorf("with a mapped mount: %s, not %s", got, specs.Version)
+	}
+	s.Mounts = s.Mounts[:1]
+	if got := ociVersion(s); got != "1.0.2" {
+		t.Errorf("without: %s", got)
 	}
 }

@@ -90,7 +90,20 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 	if err := secure(s, in); err != nil {
 		return nil, err
 	}
+	s.Version = ociVersion(s)
 	return s, nil
+}
+
+// ociVersion is the version of the OCI runtime specification that the spec
+// needs, the lowest: a runtime older than its library's, as crun 1.8, refuses
+// what is newer than itself.
+func ociVersion(s *specs.Spec) string {
+	for _, m := range s.Mounts {
+		if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
+			return specs.Version
+		}
+	}
+	return "1.0.2"
 }
 
 // processArgs follows Kubernetes: command replaces the image's entry point and
