@@ -31,15 +31,15 @@ setup: ## install with apt what carob and its tests need
 
 test: setup verify lint test-unit test-e2e ## run every test: unit, property, integration, e2e
 
-test-unit: ## unit, property and integration tests, with the race detector
+test-unit: $(TOOLS)/runc/runc ## unit, property and integration tests, with the race detector
 	hack/need.sh
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./cmd/... ./pkg/... ./hack/...
 
-test-e2e: build ## end-to-end tests with the built binary and real kubectl
+test-e2e: build $(TOOLS)/runc/runc ## end-to-end tests with the built binary and real kubectl
 	hack/need.sh
 	$(GO) test -count=1 -timeout 20m -v ./e2e/...
 
-test-containerd2: build $(TOOLS)/containerd2/containerd ## integration and e2e tests against containerd 2.x, built from source
+test-containerd2: build $(TOOLS)/containerd2/containerd $(TOOLS)/runc/runc ## integration and e2e tests against containerd 2.x, built from source
 	PATH=$(CURDIR)/$(TOOLS)/containerd2:$$PATH $(GO) test -count=1 -timeout 20m ./pkg/ctrd/... ./e2e/...
 
 test-vm: build ## end-to-end tests in a virtual machine: cgroup v2, reboots, power cuts
@@ -66,3 +66,7 @@ $(TOOLS)/golangci-lint: hack/tools/lint/go.mod
 $(TOOLS)/containerd2/containerd: hack/tools/containerd/go.mod
 	$(GO) build -C hack/tools/containerd -trimpath -ldflags '-s -w' -o $(CURDIR)/$(TOOLS)/containerd2/ \
 	  github.com/containerd/containerd/v2/cmd/containerd github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
+
+# It is C in part, and small.
+$(TOOLS)/runc/runc: hack/tools/runc/go.mod
+	CGO_ENABLED=1 $(GO) build -C hack/tools/runc -trimpath -tags seccomp -ldflags '-s -w' -o $(CURDIR)/$@ github.com/opencontainers/runc

@@ -12,5 +12,6 @@ found=
 for d in /opt/cni/bin /usr/lib/cni /usr/libexec/cni; do [ -x $d/bridge ] && found=1; done
 [ -n "$found" ] || lack "no CNI plugins" "make setup (as root), or apt-get install containernetworking-plugins"
 [ -x /bin/busybox ] || lack "no /bin/busybox for the test image" "make setup (as root), or apt-get install busybox-static"
+[ -x "$(dirname "$0")/../.cache/tools/runc/runc" ] || lack "the runc of hack/tools is not built" "make .cache/tools/runc/runc (it takes libseccomp-dev and gcc; make setup installs them)"
 [ -x "$(dirname "$0")/../.cache/tools/kubectl-debian/usr/bin/kubectl" ] || lack "Debian's kubectl was not fetched" "make setup (as root)"
 exit $bad

@@ -19,7 +19,14 @@ need nftables command -v nft
 need busybox-static test -x /bin/busybox
 need iproute2 command -v ip
 need curl command -v curl
-[ "${CAROB_SETUP_TESTS:-1}" = 1 ] && need kubernetes-client command -v kubectl
+if [ "${CAROB_SETUP_TESTS:-1}" = 1 ]; then
+	need kubernetes-client command -v kubectl
+	# A runc newer than the system's is built for the tests.
+	need gcc command -v gcc
+	need libc6-dev test -e /usr/include/stdio.h
+	need pkg-config command -v pkg-config
+	need libseccomp-dev test -e /usr/include/seccomp.h
+fi
 
 # The tests also run the kubectl that Debian ships, whichever is on PATH.
 old_kubectl() {

@@ -46,6 +46,8 @@ type Carob struct {
 	// Args are added to the flags of `carob up`; CAROB_UP_ARGS gives the first
 	// ones, such as --log-level=debug.
 	Args []string
+	// Env are added to the environment of `carob up`.
+	Env []string
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -96,6 +98,10 @@ func New(t testing.TB) *Carob {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The users of pods get through to their root file systems.
+	if err := os.Chmod(dir, 0o711); err != nil { // #nosec G302 -- a directory needs its x bits
+		t.Fatal(err)
+	}
 	c := &Carob{
 		Bin: bin, Dir: dir, DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"),
 		Listen: "127.0.0.1:" + FreePort(t), Args: strings.Fields(os.Getenv("CAROB_UP_ARGS")),
@@ -111,6 +117,38 @@ func Started(t testing.TB) *Carob {
 	c.Up(t)
 	c.Import(t)
 	return c
+}
+
+// Runc is the runc of hack/tools, which can do more than that of old
+// distributions.
+func Runc(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(Root(t), ".cache", "tools", "runc", "runc")
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v: run `make .cache/tools/runc/runc` first", err)
+	}
+	return path
+}
+
+// WithRunc has the instance start a containerd of its own, whose runtime is the
+// one at a path. It is for before the start.
+func (c *Carob) WithRunc(t testing.TB, runc string) {
+	t.Helper()
+	containerd, err := exec.LookPath("containerd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(c.Dir, "bin")
+	shim := "containerd-shim-runc-v2"
+	// Where there is this directory the instance has had its own before.
+	err = errors.Join(os.MkdirAll(filepath.Join(c.DataDir, "containerd"), 0o700), os.Mkdir(bin, 0o700),
+		os.Symlink(containerd, filepath.Join(bin, "containerd")),
+		os.Symlink(filepath.Join(filepath.Dir(containerd), shim), filepath.Join(bin, shim)),
+		os.Symlink(runc, filepath.Join(bin, "runc")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Env = append(c.Env, "PATH="+bin+":"+os.Getenv("PATH"))
 }
 
 // given are the ports that FreePort has returned: nobody listens on a host port
@@ -156,6 +194,7 @@ func (c *Carob) TryUp() error {
 			"--image-gc-high-threshold", "100")
 	}
 	cmd := exec.Command(c.Bin, append(args, c.Args...)...)
+	cmd.Env = append(os.Environ(), c.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&lockedWriter{c}, w), &lockedWriter{c}
