@@ -11,6 +11,9 @@ import (
 type Features struct {
 	// RecursiveReadOnly: a mount and all mounts below it can be read-only.
 	RecursiveReadOnly bool
+	// UserNamespaces: a pod can have a user namespace of its own, and mounts
+	// that show the IDs of files as they are there.
+	UserNamespaces bool
 }
 
 // WithReadOnly returns the pod with the recursiveReadOnly of every mount of one

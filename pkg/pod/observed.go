@@ -171,6 +171,8 @@ const Rejected = "Pod was rejected: "
 type Sandbox struct {
 	// Namespaces holds the paths of the pinned namespaces.
 	Namespaces Namespaces
+	// Users are the IDs behind the user namespace, where it is not the host's.
+	Users IDRange
 	// ShmPath is the directory mounted at /dev/shm of every container.
 	ShmPath string
 	// CgroupParent is the pod's cgroup in the form the runtime's driver
@@ -190,6 +192,8 @@ type Sandbox struct {
 // Namespaces are paths of pinned namespaces; an empty path means the host's.
 type Namespaces struct {
 	Net, IPC, UTS string
+	// User owns the others where it is not the host's.
+	User string
 }
 
 // Image is an image that is present and unpacked on the node.

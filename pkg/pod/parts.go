@@ -186,6 +186,9 @@ type Mount struct {
 	RecursiveReadOnly bool
 	// Propagation says which later mounts below it are handed on; empty: none.
 	Propagation corev1.MountPropagationMode
+	// Mapped: what is there shows its IDs as the pod has them, by itself. Any
+	// other mount of a pod with a user namespace has to be made so.
+	Mapped bool
 }
 
 // Unlimited as a limit takes one away that is there.

@@ -32,6 +32,9 @@ type Security struct {
 	Unconfined     bool
 	SeccompProfile string
 	AppArmor       AppArmor
+	// UnmaskedProc: nothing below /proc and /sys is hidden or read-only. It
+	// is for pods with a user namespace, where the kernel still says no.
+	UnmaskedProc bool
 }
 
 // SecurityFor merges the security contexts of a pod and of one of its
@@ -53,6 +56,7 @@ func SecurityFor(p *corev1.Pod, c *corev1.Container) Security {
 		NoNewPrivileges:    cs.AllowPrivilegeEscalation != nil && !*cs.AllowPrivilegeEscalation,
 		ReadOnlyRoot:       isTrue(cs.ReadOnlyRootFilesystem),
 		AppArmor:           appArmorFor(p, c),
+		UnmaskedProc:       cs.ProcMount != nil && *cs.ProcMount == corev1.UnmaskedProcMount,
 	}
 	if ps.FSGroup != nil && !slices.Contains(s.SupplementalGroups, *ps.FSGroup) {
 		s.SupplementalGroups = append([]int64{*ps.FSGroup}, s.SupplementalGroups...)

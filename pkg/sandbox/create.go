@@ -81,7 +81,7 @@ func (m *Manager) make(ctx context.Context, r *record, p *corev1.Pod) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make sandbox: %w", err)
 	}
-	if err := m.write(r); err != nil {
+	if err := m.begin(r, pod.OwnUsers(&p.Spec)); err != nil {
 		return err
 	}
 	_, made := tracing.Begin(ctx, "namespaces")
@@ -92,7 +92,7 @@ func (m *Manager) make(ctx context.Context, r *record, p *corev1.Pod) error {
 	}
 	r.Pins = pins
 	if !r.HostIPC {
-		if err := mountShm(dir); err != nil {
+		if err := mountShm(dir, r.Users); err != nil {
 			return err
 		}
 	}
@@ -131,7 +131,11 @@ func (m *Manager) view(r *record) *pod.Sandbox {
 	if !r.HostIPC {
 		ns.IPC, shm = filepath.Join(dir, ipcFile), filepath.Join(dir, shmDir)
 	}
+	if r.Users.Mapped() {
+		ns.User = filepath.Join(dir, userFile)
+	}
 	return &pod.Sandbox{
+		Users:        r.Users,
 		Namespaces:   ns,
 		ShmPath:      shm,
 		CgroupParent: m.opts.Cgroups.ParentFor(r.Cgroup),

@@ -55,6 +55,9 @@ type Options struct {
 	QOS       func(*corev1.Pod) corev1.PodQOSClass
 	// NodeIPs are the addresses of pods in the node's network.
 	NodeIPs []string
+	// IDFiles is the directory with passwd, group, subuid and subgid, which
+	// tell the IDs that are not for pods; it defaults to /etc.
+	IDFiles string
 	// BootID defaults to the kernel's.
 	BootID string
 	// Now defaults to time.Now, Log may be nil.
@@ -72,6 +75,8 @@ type Manager struct {
 	// mu guards making: the pods whose Create runs now.
 	mu     sync.Mutex
 	making map[types.UID]bool
+	// ranges is held from the choice of IDs until a record has them.
+	ranges sync.Mutex
 }
 
 // New returns the manager of the sandboxes in a directory, which it makes.
@@ -90,6 +95,9 @@ func New(opts Options) (*Manager, error) {
 	}
 	if opts.QOS == nil {
 		opts.QOS = pod.QOSClass
+	}
+	if opts.IDFiles == "" {
+		opts.IDFiles = "/etc"
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -6,26 +6,27 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/carob-project/carob/internal/osthread"
 	"github.com/carob-project/carob/pkg/cni"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
 // The files in a sandbox's directory.
 const (
-	netFile = "net"
-	ipcFile = "ipc"
-	utsFile = "uts"
-	shmDir  = "shm"
+	netFile  = "net"
+	ipcFile  = "ipc"
+	utsFile  = "uts"
+	userFile = "user"
+	shmDir   = "shm"
 )
 
 // namespaceFiles are all namespaces that can be pinned, named as in
 // /proc/<pid>/ns.
-func namespaceFiles() []string { return []string{netFile, ipcFile, utsFile} }
+func namespaceFiles() []string { return []string{netFile, ipcFile, utsFile, userFile} }
 
 // shmSize is the size of /dev/shm that Kubernetes gives a pod.
 const shmSize = 64 << 20
@@ -43,7 +44,11 @@ func makeNamespaces(dir string, r *record, sysctls []pod.Sysctl) (map[string]str
 			return nil, fmt.Errorf("make mount point: %w", err)
 		}
 	}
-	if err := onThrowawayThread(func() error { return unshareAndPin(dir, r, sysctls) }); err != nil {
+	make := unshareAndPin
+	if r.Users.Mapped() {
+		make = pinOwned
+	}
+	if err := osthread.Throwaway(func() error { return make(dir, r, sysctls) }); err != nil {
 		return nil, err
 	}
 	pins := map[string]string{}
@@ -57,38 +62,29 @@ func makeNamespaces(dir string, r *record, sysctls []pod.Sysctl) (map[string]str
 	return pins, nil
 }
 
-// onThrowawayThread runs f on an operating system thread that ends with it, so
-// that f may change the thread's namespaces.
-func onThrowawayThread(f func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The main thread cannot end; it would stay in the new
-			// namespaces, and /proc/self with it. While it is held here, the
-			// other goroutine gets another one.
-			result <- onThrowawayThread(f)
-			runtime.UnlockOSThread()
-			return
-		}
-		// Never unlocked: the runtime then ends the thread.
-		result <- f()
-	}()
-	return <-result
-}
-
 // unshareAndPin changes the namespaces of the calling thread.
 func unshareAndPin(dir string, r *record, sysctls []pod.Sysctl) error {
-	flags := 0
-	if !r.HostNetwork {
-		flags |= unix.CLONE_NEWNET | unix.CLONE_NEWUTS
-	}
-	if !r.HostIPC {
-		flags |= unix.CLONE_NEWIPC
-	}
-	if err := unix.Unshare(flags); err != nil {
+	if err := unix.Unshare(r.cloneFlags()); err != nil {
 		return fmt.Errorf("make namespaces: %w", err)
 	}
+	if err := furnish(r, sysctls); err != nil {
+		return err
+	}
+	return pin(dir, r, fmt.Sprintf("/proc/self/task/%d", unix.Gettid()))
+}
+
+// pin mounts the namespaces of a process or thread.
+func pin(dir string, r *record, proc string) error {
+	for _, name := range r.namespaces() {
+		if err := unix.Mount(proc+"/ns/"+name, filepath.Join(dir, name), "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("pin namespace %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// furnish gives the namespaces of the calling thread what the pod finds there.
+func furnish(r *record, sysctls []pod.Sysctl) error {
 	if !r.HostNetwork {
 		if err := unix.Sethostname([]byte(r.Hostname)); err != nil {
 			return fmt.Errorf("set hostname %q: %w", r.Hostname, err)
@@ -97,16 +93,7 @@ func unshareAndPin(dir string, r *record, sysctls []pod.Sysctl) error {
 			return err
 		}
 	}
-	if err := setSysctls(r, sysctls); err != nil {
-		return err
-	}
-	for _, name := range r.namespaces() {
-		source := fmt.Sprintf("/proc/self/task/%d/ns/%s", unix.Gettid(), name)
-		if err := unix.Mount(source, filepath.Join(dir, name), "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("pin namespace %s: %w", name, err)
-		}
-	}
-	return nil
+	return setSysctls(r, sysctls)
 }
 
 func loopbackUp() error {
@@ -126,13 +113,13 @@ func loopbackUp() error {
 	return nil
 }
 
-// mountShm mounts what becomes /dev/shm.
-func mountShm(dir string) error {
+// mountShm mounts what becomes /dev/shm. It belongs to root as the pod has it.
+func mountShm(dir string, users pod.IDRange) error {
 	target := filepath.Join(dir, shmDir)
 	if err := os.MkdirAll(target, 0o700); err != nil {
 		return fmt.Errorf("make shm: %w", err)
 	}
-	data := fmt.Sprintf("mode=1777,size=%d", shmSize)
+	data := fmt.Sprintf("mode=1777,size=%d,uid=%d,gid=%[2]d", shmSize, users.First)
 	if err := unix.Mount("shm", target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, data); err != nil {
 		return fmt.Errorf("mount shm: %w", err)
 	}

@@ -10,7 +10,10 @@ import (
 	"regexp"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/carob-project/carob/pkg/pod"
 )
 
 // state says how far the making or the removal of a sandbox has come.
@@ -52,6 +55,9 @@ type record struct {
 	// network its hostname.
 	HostNetwork bool `json:"hostNetwork,omitempty"`
 	HostIPC     bool `json:"hostIPC,omitempty"`
+	// Users are the IDs of the pod's user namespace. They are its own for as
+	// long as there is this record.
+	Users pod.IDRange `json:"users,omitzero"`
 }
 
 // namespaces are the files of the pinned namespaces.
@@ -63,7 +69,22 @@ func (r *record) namespaces() []string {
 	if !r.HostIPC {
 		files = append(files, ipcFile)
 	}
+	if r.Users.Mapped() {
+		files = append(files, userFile)
+	}
 	return files
+}
+
+// cloneFlags are the namespaces to make, but for that of the users.
+func (r *record) cloneFlags() int {
+	flags := 0
+	if !r.HostNetwork {
+		flags |= unix.CLONE_NEWNET | unix.CLONE_NEWUTS
+	}
+	if !r.HostIPC {
+		flags |= unix.CLONE_NEWIPC
+	}
+	return flags
 }
 
 const recordFile = "sandbox.json"

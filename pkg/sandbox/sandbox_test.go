@@ -75,14 +75,14 @@ func newRig(t *testing.T) *rig {
 	}
 	r := &rig{net: &faultyNetwork{Network: network}, cgroups: cgroups, run: run}
 	r.restart(t, "boot-1")
-	before := machine(t)
+	before := machine(t, run)
 	t.Cleanup(func() {
 		r.net.attach, r.net.detach = nil, nil
 		none := func(types.UID) bool { return false }
 		if err := errors.Join(r.GC(context.Background(), none), network.Remove(context.Background()), cgroups.RemoveRoot(context.Background())); err != nil {
 			t.Errorf("clean up: %v", err)
 		}
-		if diff := cmp.Diff(before, machine(t)); diff != "" {
+		if diff := cmp.Diff(before, machine(t, run)); diff != "" {
 			t.Errorf("left behind (-before +after):\n%s", diff)
 		}
 		entries, err := os.ReadDir(filepath.Join(run, "sandboxes"))
@@ -106,14 +106,19 @@ func (r *rig) restart(t *testing.T, boot string) {
 	r.Manager = m
 }
 
-// machine lists mounts, bridges and cgroups.
-func machine(t *testing.T) []string {
+// machine lists the mounts below a directory, bridges and cgroups.
+func machine(t *testing.T, dir string) []string {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := strings.Split(string(mounts), "\n")
+	var out []string
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, dir) {
+			out = append(out, line)
+		}
+	}
 	links, err := net.Interfaces()
 	if err != nil {
 		t.Fatal(err)

@@ -50,11 +50,20 @@ func setSysctl(r *record, s pod.Sysctl) error {
 	if !own || strings.Contains(name, "..") {
 		return fmt.Errorf("it is not of the pod's namespaces: %w", os.ErrPermission)
 	}
-	f, err := os.OpenFile(filepath.Join("/proc/sys", name), os.O_WRONLY, 0)
+	write := func() error { return writeSetting(filepath.Join("/proc/sys", name), s.Value) }
+	if strings.HasPrefix(name, "kernel/") {
+		// Of an IPC namespace that a user namespace owns.
+		return asOwner(r.Users, write)
+	}
+	return write()
+}
+
+func writeSetting(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(s.Value)
+	_, err = f.WriteString(value)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
