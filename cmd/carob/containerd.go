@@ -65,6 +65,9 @@ func connect(ctx context.Context, c config.Config, address string, imagesOnly bo
 		SeccompDir: filepath.Join(c.DataDir, "seccomp"), PipeDir: filepath.Join(c.RunDir, "inside"), InitPath: initPath(), Log: log.Named("runtime"),
 		RegistryConfigDir: c.RegistryConfigDir, MaxPulls: c.MaxParallelPulls,
 	}
+	if !imagesOnly {
+		o.MountDir = filepath.Join(c.RunDir, "mounts")
+	}
 	// A private containerd leaves there what it learned from the shims while
 	// carob was away.
 	if _, state, socket := c.PrivateContainerd(); address == socket {

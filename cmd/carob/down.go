@@ -232,7 +232,7 @@ func endSandboxes(ctx context.Context, c config.Config, network *cni.Network, lo
 	}
 	var errs []error
 	errs = append(errs, sandboxes.GC(ctx, func(types.UID) bool { return false }))
-	volumes, err := newVolumes(c, nil, nil, nil, log)
+	volumes, err := newVolumes(c, nil, nil, nil, nil, log)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
@@ -261,7 +261,7 @@ var dataEntries = []string{
 func removeData(c config.Config) error { return removeInside(c.DataDir, dataEntries...) }
 
 func removeRunDir(c config.Config) error {
-	entries := []string{"sandboxes", "cni", "containerd", "agent.sock", "carob.pid", "etcd"}
+	entries := []string{"sandboxes", "cni", "containerd", "mounts", "agent.sock", "carob.pid", "etcd"}
 	more, _ := filepath.Glob(filepath.Join(c.RunDir, "*.sock"))
 	for _, m := range more {
 		entries = append(entries, filepath.Base(m))

@@ -21,7 +21,9 @@ func lock(c config.Config) (release func(), err error) {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data-dir: %w", err)
 	}
-	if err := os.MkdirAll(c.RunDir, 0o700); err != nil {
+	// The users of a pod with a user namespace have to get through it to their
+	// root file systems. What is in there is closed by itself.
+	if err := os.MkdirAll(c.RunDir, 0o711); err != nil { // #nosec G301 -- to get through, not to look around
 		return nil, fmt.Errorf("run-dir: %w", err)
 	}
 	f, err := os.OpenFile(c.LockFile(), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)

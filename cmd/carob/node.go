@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/carob-project/carob/pkg/agent"
@@ -51,6 +53,21 @@ func newSandboxes(c config.Config, network *cni.Network, cgroups *cgroup.Manager
 	})
 }
 
+// usersOf tells the IDs of the pod's user namespace, which is made before any
+// container asks for its volumes.
+func usersOf(sandboxes *sandbox.Manager) func(types.UID) (pod.IDRange, error) {
+	return func(uid types.UID) (pod.IDRange, error) {
+		s, err := sandboxes.Get(uid)
+		if err != nil {
+			return pod.IDRange{}, err
+		}
+		if s == nil || s.Stale {
+			return pod.IDRange{}, fmt.Errorf("user namespace of the pod: %w", pod.ErrNotFound)
+		}
+		return s.Users, nil
+	}
+}
+
 func sandboxesDir(c config.Config) string { return filepath.Join(c.RunDir, "sandboxes") }
 
 // networkHealth tells whether pods can be attached.
@@ -83,7 +100,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 	var node *agent.Agent
 	// Volumes are only asked for by the agent, so it is there by then.
 	allocatable := func() corev1.ResourceList { return node.Allocatable() }
-	volumes, err := newVolumes(c, client, runtime, allocatable, log)
+	volumes, err := newVolumes(c, client, runtime, usersOf(sandboxes), allocatable, log)
 	if err != nil {
 		return nil, err
 	}

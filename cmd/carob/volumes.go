@@ -21,11 +21,11 @@ import (
 	"github.com/carob-project/carob/pkg/volume"
 )
 
-// newVolumes returns the volumes of this machine. client, images and allocatable
+// newVolumes returns the volumes of this machine. client and what is behind it
 // may be nil where they are only removed.
-func newVolumes(c config.Config, client kubernetes.Interface, images volume.Images, allocatable func() corev1.ResourceList, log *zap.Logger) (*volume.Manager, error) {
+func newVolumes(c config.Config, client kubernetes.Interface, images volume.Images, users func(types.UID) (pod.IDRange, error), allocatable func() corev1.ResourceList, log *zap.Logger) (*volume.Manager, error) {
 	return volume.New(volume.Options{
-		PodsDir: c.PodsDir(), Objects: objects{client}, Tokens: tokens{client}, Images: images, Allocatable: allocatable,
+		PodsDir: c.PodsDir(), Objects: objects{client}, Tokens: tokens{client}, Images: images, Users: users, Allocatable: allocatable,
 		MakeLocal:     localvolume.Dirs{Root: c.VolumesDir()}.Make,
 		ClusterDomain: pod.ClusterDomain, Log: log.Named("volume"),
 	})

@@ -26,18 +26,18 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	if o.Sandbox == nil {
 		return fmt.Errorf("container %q has no sandbox: %w", s.Container, pod.ErrConfig)
 	}
+	handler, err := w.handler(ctx, p)
+	if err != nil {
+		return err
+	}
 	if s.Container == pod.Holder {
-		_, err := w.a.o.Runtime.Create(ctx, pod.HolderRequest(p, s.Number, *o.Sandbox, nodeHostname()))
+		_, err := w.a.o.Runtime.Create(ctx, pod.HolderRequest(p, s.Number, *o.Sandbox, handler, nodeHostname()))
 		return err
 	}
 	args := pod.RequestArgs{
 		Container: s.Container, Number: s.Number, Streak: s.Streak,
 		Sandbox: *o.Sandbox, NodeMemory: w.a.memory.Load(), NodeHostname: nodeHostname(),
-		Init: pod.WantsInit(p, w.a.o.Init),
-	}
-	var err error
-	if args.Handler, err = w.handler(ctx, p); err != nil {
-		return err
+		Init: pod.WantsInit(p, w.a.o.Init), Handler: handler,
 	}
 	w.tellVolumes(p)
 	w.tellPresent(p, s.Container, s.Image)

@@ -51,5 +51,5 @@ func (a *Agent) handlerFeatures(ctx context.Context, handler string) *corev1.Nod
 		return nil
 	}
 	f := a.o.Features(ctx, handler)
-	return &corev1.NodeRuntimeHandlerFeatures{RecursiveReadOnlyMounts: &f.RecursiveReadOnly}
+	return &corev1.NodeRuntimeHandlerFeatures{RecursiveReadOnlyMounts: &f.RecursiveReadOnly, UserNamespaces: &f.UserNamespaces}
 }

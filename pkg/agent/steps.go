@@ -90,10 +90,14 @@ func (w *worker) execute(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.O
 	uid := w.ref.UID
 	switch s.Kind {
 	case pod.StepCreateSandbox:
-		if _, err := w.handler(ctx, p); err != nil {
+		handler, err := w.handler(ctx, p)
+		if err == nil {
+			err = pod.CheckOwnUsers(p, handler, o.Features)
+		}
+		if err != nil {
 			return err
 		}
-		_, err := w.a.o.Sandboxes.Create(ctx, p)
+		_, err = w.a.o.Sandboxes.Create(ctx, p)
 		return err
 	case pod.StepAttachNetwork:
 		return w.attach(ctx, p)

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	apitypes "github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/zap"
@@ -57,6 +57,9 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 		return "", err
 	}
 	if err := checkPaths(req); err != nil {
+		return "", err
+	}
+	if err := checkUsers(&req, r.opts.StateDir); err != nil {
 		return "", err
 	}
 	processes := ""
@@ -114,7 +117,7 @@ func checkPaths(req pod.CreateRequest) error {
 		}
 	}
 	n := req.Sandbox.Namespaces
-	for _, p := range []string{n.Net, n.IPC, n.UTS, req.Sandbox.ShmPath} {
+	for _, p := range []string{n.Net, n.IPC, n.UTS, n.User, req.Sandbox.ShmPath} {
 		if p == "" {
 			continue
 		}
@@ -144,6 +147,9 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 	} else if err == nil {
 		in.user, err = r.userFor(ctx, img, &req.Security)
 	}
+	if err == nil {
+		err = req.Sandbox.Users.CheckIDs(in.user.UID, append(in.user.AdditionalGids, in.user.GID)...)
+	}
 	if err == nil && req.Security.SeccompProfile != "" {
 		in.seccomp, err = localProfile(r.opts.SeccompDir, req.Security.SeccompProfile)
 	}
@@ -161,7 +167,7 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 	if err != nil {
 		return containers.Container{}, fmt.Errorf("spec: %w", err)
 	}
-	info, err := r.runtimeInfo(req.Handler, systemd)
+	info, err := r.runtimeInfo(req.Handler, systemd, req.Sandbox.Users)
 	if err != nil {
 		return containers.Container{}, err
 	}
@@ -216,10 +222,12 @@ func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.Crea
 // rootfs makes the root file system of an attempt. That of a holder is empty.
 func (r *Runtime) rootfs(ctx context.Context, c containers.Container, req pod.CreateRequest, img *imageInfo) ([]mount.Mount, error) {
 	if req.Holder {
-		return []mount.Mount{{Type: "tmpfs", Source: "tmpfs", Options: []string{"size=64k", "mode=0755", "nosuid", "nodev"}}}, nil
+		owner := strconv.FormatUint(uint64(req.Sandbox.Users.First), 10)
+		return []mount.Mount{{Type: "tmpfs", Source: "tmpfs", Options: []string{
+			"size=64k", "mode=0755", "uid=" + owner, "gid=" + owner, "nosuid", "nodev",
+		}}}, nil
 	}
-	mounts, err := r.client.SnapshotService(c.Snapshotter).Prepare(ctx, c.ID, img.chainID,
-		snapshots.WithLabels(map[string]string{labelInstance: r.opts.Instance}))
+	mounts, err := r.prepareFor(ctx, img, c.ID, map[string]string{labelInstance: r.opts.Instance}, req.Sandbox.Users)
 	if err != nil {
 		r.images.forget(img.Name)
 		return nil, fmt.Errorf("create snapshot: %w", native(err))

@@ -40,13 +40,23 @@ func (r *Runtime) Features(ctx context.Context, handler string) pod.Features {
 	if err != nil || h.Type != DefaultRuntimeHandler {
 		return pod.Features{}
 	}
-	f, err := r.features.ask(ctx, ociBinary(h))
+	path, err := r.path.find(ctx, r.opts.Address, ociBinary(h))
+	if err != nil {
+		r.log.Debug("the OCI runtime is not found", zap.String("handler", handler), zap.Error(err))
+		return pod.Features{}
+	}
+	f, err := r.features.ask(ctx, path)
 	if err != nil {
 		r.log.Debug("the OCI runtime does not tell its features", zap.String("handler", handler), zap.Error(err))
 		return pod.Features{}
 	}
+	maps := mapsIDs(f)
+	if maps {
+		maps = r.kernel.mapsIDs(r.log)
+	}
 	return pod.Features{
 		RecursiveReadOnly: slices.Contains(f.MountOptions, "rro") && canSetAttributes(),
+		UserNamespaces:    maps,
 	}
 }
 
@@ -59,11 +69,7 @@ func ociBinary(h Handler) string {
 }
 
 // ask runs the runtime's own command for it, once for each version of the file.
-func (c *featureCache) ask(ctx context.Context, name string) (features.Features, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return features.Features{}, err
-	}
+func (c *featureCache) ask(ctx context.Context, path string) (features.Features, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return features.Features{}, err

@@ -17,6 +17,12 @@ import (
 // An image that a volume shows stays, over restarts of carob and of the
 // machine, until the pod is gone.
 func TestImageVolumes(t *testing.T) {
+	for name, users := range map[string]pod.IDRange{"the node's users": {}, "own users": {First: 131072, Size: 65536}} {
+		t.Run(name, func(t *testing.T) { imageVolumes(t, users) })
+	}
+}
+
+func imageVolumes(t *testing.T, users pod.IDRange) {
 	b := newBench(t)
 	r := b.ready(t)
 	reg := newRegistry(t)
@@ -25,17 +31,18 @@ func TestImageVolumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	uid, dir := newUID(), t.TempDir()
-	if _, err := r.MountImage(t.Context(), uid, "example.test/none:1", dir); !errors.Is(err, pod.ErrNotFound) {
+	if _, err := r.MountImage(t.Context(), uid, "example.test/none:1", dir, pod.IDRange{}); !errors.Is(err, pod.ErrNotFound) {
 		t.Errorf("an image that is not there: %v", err)
 	}
 	mount := func(r *Runtime) string {
 		t.Helper()
-		path, err := r.MountImage(t.Context(), uid, ref, dir)
+		path, err := r.MountImage(t.Context(), uid, ref, dir, users)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(filepath.Join(path, "bin")); err != nil {
-			t.Errorf("the image's files: %v", err)
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(path, "bin"), &st); err != nil || st.Uid != users.First {
+			t.Errorf("the image's files: %v, of user %d", err, st.Uid)
 		}
 		return path
 	}

@@ -43,6 +43,6 @@ func withInit(r pod.CreateRequest, path string) pod.CreateRequest {
 	case !r.Reaper:
 		return r
 	}
-	r.Mounts = append(slices.Clone(r.Mounts), pod.Mount{HostPath: path, ContainerPath: inside, ReadOnly: true})
+	r.Mounts = append(slices.Clone(r.Mounts), pod.Mount{HostPath: path, ContainerPath: inside, ReadOnly: true, Mapped: true})
 	return r
 }

@@ -86,7 +86,15 @@ func (o *LaunchOptions) prepare() error {
 	if o.Binary, err = filepath.Abs(binary); err != nil {
 		return err
 	}
-	for _, dir := range []string{o.Root, o.State, filepath.Dir(o.Socket), filepath.Dir(o.LogPath)} {
+	// The root file systems are below it, and pods with a user namespace have
+	// to get there.
+	if err := os.MkdirAll(o.State, 0o711); err != nil { // #nosec G301 -- to get through, not to look around
+		return err
+	}
+	if err := os.Chmod(o.State, 0o711); err != nil { // #nosec G302 -- as above
+		return err
+	}
+	for _, dir := range []string{o.Root, filepath.Dir(o.Socket), filepath.Dir(o.LogPath)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}

@@ -16,11 +16,13 @@ import (
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/typeurl/v2"
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -62,6 +64,10 @@ type Options struct {
 	// PipeDir is where the pipes of commands are; empty: below the system's
 	// directory for temporary files, under the instance's name.
 	PipeDir string
+	// MountDir is where file systems are mounted that are needed for a moment;
+	// what is found there is removed. Empty: in the system's directory for
+	// temporary files.
+	MountDir string
 	// ImagesOnly is for commands beside a running carob: it neither watches
 	// nor records exits; only the methods about images, Ping, Version and
 	// RemoveInstance work.
@@ -106,6 +112,8 @@ type Runtime struct {
 
 	snapshotter atomic.Pointer[string]
 	features    featureCache
+	kernel      kernelProbe
+	path        searchPath
 	imageRoot   atomic.Pointer[string]
 	clampOnce   sync.Once
 
@@ -147,6 +155,11 @@ func Connect(ctx context.Context, o Options) (*Runtime, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	if o.MountDir != "" {
+		if err := cleanMountDir(o.MountDir); err != nil {
+			return nil, err
+		}
+	}
 	client, err := containerd.New(o.Address,
 		containerd.WithDefaultNamespace(o.Namespace),
 		containerd.WithDialOpts(dialOptions()))
@@ -168,6 +181,19 @@ func Connect(ctx context.Context, o Options) (*Runtime, error) {
 		r.workers.Go(func() { r.follow(r.life) })
 	}
 	return r, nil
+}
+
+// cleanMountDir removes what a process that was killed has left of its mounts,
+// and has the library mount there from now on.
+func cleanMountDir(dir string) error {
+	if err := mount.SetTempMountLocation(dir); err != nil {
+		return fmt.Errorf("directory for mounts: %w", err)
+	}
+	warnings, err := mount.CleanupTempMounts(unix.MNT_DETACH)
+	if err := errors.Join(append(warnings, err)...); err != nil {
+		return fmt.Errorf("mounts of an earlier run: %w", err)
+	}
+	return nil
 }
 
 // dialOptions make a broken connection come back within a second.
@@ -306,13 +332,17 @@ func (r *Runtime) handler(name string) (Handler, error) {
 }
 
 // runtimeInfo is what a container's record says of its runtime.
-func (r *Runtime) runtimeInfo(name string, systemd bool) (containers.RuntimeInfo, error) {
+func (r *Runtime) runtimeInfo(name string, systemd bool, users pod.IDRange) (containers.RuntimeInfo, error) {
 	h, err := r.handler(name)
 	info := containers.RuntimeInfo{Name: h.Type}
-	if err != nil || h.Binary == "" && !systemd {
+	if err != nil || h.Binary == "" && !systemd && !users.Mapped() {
 		return info, err
 	}
-	options, err := typeurl.MarshalAny(&runcoptions.Options{BinaryName: h.Binary, SystemdCgroup: systemd})
+	options, err := typeurl.MarshalAny(&runcoptions.Options{
+		BinaryName: h.Binary, SystemdCgroup: systemd,
+		// Else the pod's root could not open what /dev/stdout is.
+		IoUid: users.First, IoGid: users.First,
+	})
 	if err != nil {
 		return info, fmt.Errorf("runtime options: %w", err)
 	}

@@ -32,6 +32,9 @@ func secure(s *specs.Spec, in specInput) error {
 	s.Process.NoNewPrivileges = sec.NoNewPrivileges
 	s.Process.ApparmorProfile = in.appArmor
 	s.Root.Readonly = sec.ReadOnlyRoot
+	if sec.UnmaskedProc {
+		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, nil
+	}
 	if sec.Privileged {
 		if err := unconfine(s); err != nil {
 			return err

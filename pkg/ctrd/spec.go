@@ -78,6 +78,8 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 	s.Process.OOMScoreAdj = &oom
 	s.Linux.CgroupsPath = in.cgroup
 	s.Linux.Namespaces = linuxNamespaces(in.req, in.processes, in.host.cgroupV2)
+	s.Linux.UIDMappings = idMappings(in.req.Sandbox.Users)
+	s.Linux.GIDMappings = idMappings(in.req.Sandbox.Users)
 	setResources(s.Linux.Resources, in.req.Resources, in.host.swap)
 	s.Linux.Resources.HugepageLimits = hugePageLimits(in.req.Resources, in.host.hugePages)
 	if in.host.cgroupV2 {
@@ -164,6 +166,7 @@ func linuxNamespaces(r pod.CreateRequest, processes string, cgroupV2 bool) []spe
 		{Type: specs.NetworkNamespace, Path: n.Net},
 		{Type: specs.IPCNamespace, Path: n.IPC},
 		{Type: specs.UTSNamespace, Path: n.UTS},
+		{Type: specs.UserNamespace, Path: n.User},
 	} {
 		if ns.Path != "" {
 			all = append(all, ns)
@@ -230,7 +233,11 @@ func specMounts(defaults []specs.Mount, r pod.CreateRequest) []specs.Mount {
 	for _, m := range r.Mounts {
 		dest := path.Clean("/" + m.ContainerPath)
 		mounts = slices.DeleteFunc(mounts, func(o specs.Mount) bool { return o.Destination == dest })
-		mounts = append(mounts, specs.Mount{Destination: dest, Type: "bind", Source: m.HostPath, Options: bindOptions(m)})
+		mount := specs.Mount{Destination: dest, Type: "bind", Source: m.HostPath, Options: bindOptions(m)}
+		if !m.Mapped {
+			mount.UIDMappings, mount.GIDMappings = idMappings(r.Sandbox.Users), idMappings(r.Sandbox.Users)
+		}
+		mounts = append(mounts, mount)
 	}
 	slices.SortStableFunc(mounts, func(a, b specs.Mount) int { return depth(a.Destination) - depth(b.Destination) })
 	return mounts

@@ -19,10 +19,11 @@ func SharesProcesses(p *corev1.Pod) bool {
 	return isTrue(p.Spec.ShareProcessNamespace) && !p.Spec.HostPID
 }
 
-// HolderRequest builds what the runtime needs to make a pod's holder.
-func HolderRequest(p *corev1.Pod, number int, s Sandbox, nodeHostname string) CreateRequest {
+// HolderRequest builds what the runtime needs to make a pod's holder. handler is
+// that of the pod's runtime class.
+func HolderRequest(p *corev1.Pod, number int, s Sandbox, handler, nodeHostname string) CreateRequest {
 	return CreateRequest{
-		Pod: RefOf(p), Container: Holder, Number: number, Sandbox: s, Holder: true,
+		Handler: handler, Pod: RefOf(p), Container: Holder, Number: number, Sandbox: s, Holder: true,
 		Hostname: HostnameOn(p, nodeHostname), OOMScoreAdj: holderOOMScore,
 		Security: Security{NoNewPrivileges: true, ReadOnlyRoot: true, DropCapabilities: []string{"ALL"}},
 	}

@@ -8,16 +8,23 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/carob-project/carob/pkg/pod"
 )
 
 // imageMount returns where an image, or a directory in it, is mounted. Nothing
 // is made in it: a subPath has to be a directory of the image.
-func (m *Manager) imageMount(ctx context.Context, uid types.UID, ref, sub string, l layout) (string, error) {
+func (m *Manager) imageMount(ctx context.Context, p *corev1.Pod, ref, sub string, l layout) (string, error) {
 	if err := os.MkdirAll(l.images(), 0o700); err != nil {
 		return "", written(err)
 	}
-	root, err := m.opts.Images.MountImage(ctx, uid, ref, l.images())
+	users, err := m.users(p)
+	if err != nil {
+		return "", err
+	}
+	root, err := m.opts.Images.MountImage(ctx, p.UID, ref, l.images(), users)
 	if err != nil {
 		return "", fmt.Errorf("failed to mount image volume: ImageVolumeMountFailed: %w", err)
 	}
@@ -29,6 +36,14 @@ func (m *Manager) imageMount(ctx context.Context, uid types.UID, ref, sub string
 		return "", fmt.Errorf("failed to mount image volume: ImageVolumeMountFailed: failed to ensure image subpath %q in %q: %w", sub, root, err)
 	}
 	return path, nil
+}
+
+// users are the IDs of the pod's user namespace.
+func (m *Manager) users(p *corev1.Pod) (pod.IDRange, error) {
+	if !pod.OwnUsers(&p.Spec) || m.opts.Users == nil {
+		return pod.IDRange{}, nil
+	}
+	return m.opts.Users(p.UID)
 }
 
 // imageSubPath returns the path of a directory of an image. The image does not

@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/carob-project/carob/pkg/pod"
 )
 
 // fakeImages mounts a directory as every image.
@@ -20,7 +22,7 @@ type fakeImages struct {
 	t       *testing.T
 }
 
-func (f *fakeImages) MountImage(_ context.Context, _ types.UID, _, dir string) (string, error) {
+func (f *fakeImages) MountImage(_ context.Context, _ types.UID, _, dir string, _ pod.IDRange) (string, error) {
 	target := filepath.Join(dir, "content")
 	if err := os.MkdirAll(target, 0o700); err != nil {
 		return "", err

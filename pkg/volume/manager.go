@@ -47,7 +47,8 @@ type Tokens interface {
 type Images interface {
 	// MountImage mounts an image that is on the node, read-only, at a place
 	// below dir, and returns it: the same one for the same pod and content.
-	MountImage(ctx context.Context, uid types.UID, ref, dir string) (string, error)
+	// Its files belong to the pod's users.
+	MountImage(ctx context.Context, uid types.UID, ref, dir string, users pod.IDRange) (string, error)
 	// RemoveImages removes what that made beside the mounts, which are no more.
 	RemoveImages(ctx context.Context, uid types.UID) error
 }
@@ -65,6 +66,9 @@ type Options struct {
 	// Images may be nil where no volume is made; their removal is then left
 	// to others.
 	Images Images
+	// Users tells the IDs of the user namespace that a pod has; it may be nil
+	// where none has one.
+	Users func(types.UID) (pod.IDRange, error)
 	// ClusterDNS are the IPs of the cluster's name servers. While there are
 	// none, the policy ClusterFirst works as Default does.
 	ClusterDNS []string

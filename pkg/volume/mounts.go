@@ -79,7 +79,8 @@ func (m *Manager) volumeMount(ctx context.Context, p *corev1.Pod, c *corev1.Cont
 	case vol.Image != nil:
 		var err error
 		mount.ReadOnly = true
-		mount.HostPath, err = m.imageMount(ctx, p.UID, vol.Image.Reference, vm.SubPath, l)
+		mount.Mapped = true
+		mount.HostPath, err = m.imageMount(ctx, p, vol.Image.Reference, vm.SubPath, l)
 		return mount, err
 	case vol.HostPath != nil:
 		mount.HostPath = vol.HostPath.Path
