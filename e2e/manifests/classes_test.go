@@ -37,3 +37,9 @@ func runtimeClass(t *testing.T, a applied) {
 		t.Errorf("overhead %s", got)
 	}
 }
+
+func userNamespace(t *testing.T, a applied) {
+	a.WaitReady(t, "user-namespace")
+	a.logs(t, "user-namespace", "main", "I am user 0 here, and user 65536 or above on the node\n",
+		"a network of my own: up\n", "the node's settings are closed to me\n", "a container inside sees its own /proc\n")
+}

@@ -47,6 +47,7 @@ var checks = map[string]func(*testing.T, applied){
 	"env-file.yaml":          envFile,
 	"graceful-stop.yaml":     gracefulStop,
 	"localhost.yaml":         localhost,
+	"user-namespace.yaml":    userNamespace,
 	"probes.yaml":            probes,
 	"hooks.yaml":             hooks,
 	"sidecar.yaml":           sidecar,
@@ -69,6 +70,9 @@ var checks = map[string]func(*testing.T, applied){
 	"job-policy.yaml":        pickyJob,
 	"cronjob.yaml":           cronJob,
 }
+
+// needNewRunc are the files that the runc of an old distribution cannot run.
+var needNewRunc = map[string]bool{"user-namespace.yaml": true}
 
 // folders are the examples that are more than a file, and the tests that keep
 // them.
@@ -111,6 +115,13 @@ func TestManifests(t *testing.T) {
 			check := checks[name]
 			if check == nil {
 				t.Fatal("nothing checks this file")
+			}
+			c := c
+			if needNewRunc[name] {
+				c = harness.New(t)
+				c.WithRunc(t, harness.Runc(t))
+				c.Up(t)
+				c.Import(t)
 			}
 			data, err := os.ReadFile(f)
 			if err != nil {

@@ -107,7 +107,7 @@ func containerSecurityRules(p string) []Rule {
 		honoured(p+"privileged", ""),
 		honoured(p+"readOnlyRootFilesystem", ""),
 		honoured(p+"allowPrivilegeEscalation", ""),
-		only(p+"procMount", "/proc is masked as usual; Unmasked needs a user namespace", "Default"),
+		honoured(p+"procMount", "Unmasked needs hostUsers: false"),
 		honoured(p+"capabilities.add", "one that the node itself lacks fails the container"),
 		honoured(p+"capabilities.drop", ""),
 	)

@@ -123,7 +123,7 @@ func podNamespaceRules() []Rule {
 		honoured("spec.hostPID", ""),
 		honoured("spec.hostIPC", "the node's /dev/shm too"),
 		honoured("spec.shareProcessNamespace", ""),
-		only("spec.hostUsers", "containers use the node's user IDs", "true"),
+		honoured("spec.hostUsers", "false needs Linux 6.3 and an OCI runtime that maps IDs (runc 1.2); a node without waits with FailedCreatePodSandBox"),
 		honoured("spec.serviceAccountName", ""),
 		honoured("spec.serviceAccount", ""),
 		honoured("spec.automountServiceAccountToken", ""),

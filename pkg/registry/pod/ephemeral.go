@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/carob-project/carob/pkg/registry/kind"
+
+	engine "github.com/carob-project/carob/pkg/pod"
 )
 
 // EphemeralREST serves the subresource ephemeralcontainers, by which kubectl
@@ -121,7 +123,7 @@ func validateEphemeral(s *corev1.PodSpec, volumes sets.Set[string], path *field.
 	for i := range s.EphemeralContainers {
 		e, at := &s.EphemeralContainers[i], path.Index(i)
 		c := corev1.Container(e.EphemeralContainerCommon)
-		errs = append(errs, validateContainer(&c, volumes, at)...)
+		errs = append(errs, validateContainer(&c, volumes, engine.OwnUsers(s), at)...)
 		if strings.TrimSpace(c.Image) != c.Image {
 			errs = append(errs, field.Invalid(at.Child("image"), c.Image, "must not have leading or trailing whitespace"))
 		}

@@ -92,6 +92,7 @@ func validateSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
 	errs = append(errs, validateReadinessGates(s, path)...)
 	errs = append(errs, validateSchedulingGates(s, path)...)
 	errs = append(errs, validateSpread(s.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))...)
+	errs = append(errs, validateHostUsers(s, path)...)
 	errs = append(errs, validateHostnameOverride(s, path.Child("hostnameOverride"))...)
 	errs = append(errs, validateNames(s, path)...)
 	errs = append(errs, ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)

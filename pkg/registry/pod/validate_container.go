@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	engine "github.com/carob-project/carob/pkg/pod"
 )
 
 // validateAllContainers checks both lists; a name is unique in the pod.
@@ -29,7 +31,7 @@ func validateAllContainers(s *corev1.PodSpec, volumes sets.Set[string], path *fi
 		var conflicts field.ErrorList
 		for i := range list.containers {
 			c, at := &list.containers[i], path.Child(list.name).Index(i)
-			errs = append(errs, validateContainer(c, volumes, at)...)
+			errs = append(errs, validateContainer(c, volumes, engine.OwnUsers(s), at)...)
 			errs = append(errs, validateUse(c, s, names, list.name == "initContainers", at)...)
 			if list.name == "initContainers" {
 				hostPorts.Clear()
@@ -60,7 +62,9 @@ func validateUse(c *corev1.Container, s *corev1.PodSpec, names sets.Set[string],
 	return errs
 }
 
-func validateContainer(c *corev1.Container, volumes sets.Set[string], path *field.Path) field.ErrorList {
+// validateContainer checks what all containers have; ownUsers says whether the
+// pod has a user namespace.
+func validateContainer(c *corev1.Container, volumes sets.Set[string], ownUsers bool, path *field.Path) field.ErrorList {
 	errs := validateLabelName(c.Name, path.Child("name"))
 	errs = append(errs, required(path.Child("image"), c.Image)...)
 	errs = append(errs, oneOf(path.Child("terminationMessagePolicy"), c.TerminationMessagePolicy,
@@ -72,7 +76,7 @@ func validateContainer(c *corev1.Container, volumes sets.Set[string], path *fiel
 	errs = append(errs, oneOf(path.Child("imagePullPolicy"), c.ImagePullPolicy,
 		corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	errs = append(errs, validateResources(&c.Resources, path.Child("resources"))...)
-	return append(errs, validateSecurity(c.SecurityContext, path.Child("securityContext"))...)
+	return append(errs, validateSecurity(c.SecurityContext, ownUsers, path.Child("securityContext"))...)
 }
 
 // validateLabelName checks the name of a container or volume.

@@ -126,11 +126,14 @@ func validateSeccomp(p *corev1.SeccompProfile, at *field.Path) field.ErrorList {
 	return errs
 }
 
-func validateSecurity(sc *corev1.SecurityContext, at *field.Path) field.ErrorList {
+func validateSecurity(sc *corev1.SecurityContext, ownUsers bool, at *field.Path) field.ErrorList {
 	if sc == nil {
 		return nil
 	}
 	errs := validateUserAndGroup(sc.RunAsUser, sc.RunAsGroup, at)
+	if sc.ProcMount != nil {
+		errs = append(errs, validateProcMount(*sc.ProcMount, ownUsers, at.Child("procMount"))...)
+	}
 	errs = append(errs, validateSeccomp(sc.SeccompProfile, at.Child("seccompProfile"))...)
 	if sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation {
 		return append(errs, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
@@ -143,4 +146,32 @@ func validateSecurity(sc *corev1.SecurityContext, at *field.Path) field.ErrorLis
 			"cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
 	}
 	return append(errs, validateAppArmor(sc.AppArmorProfile, at.Child("appArmorProfile"))...)
+}
+
+// validateProcMount: what is masked would be the node's, were there no user
+// namespace.
+func validateProcMount(m corev1.ProcMountType, ownUsers bool, at *field.Path) field.ErrorList {
+	errs := notAmong(at, m, corev1.DefaultProcMount, corev1.UnmaskedProcMount)
+	if m == corev1.UnmaskedProcMount && !ownUsers {
+		errs = append(errs, field.Invalid(at, m, "`hostUsers` must be false to use `Unmasked`"))
+	}
+	return errs
+}
+
+// validateHostUsers: a user namespace owns the pod's other namespaces, and so
+// none of them can be the node's. Two paths are spelled as upstream has them.
+func validateHostUsers(s *corev1.PodSpec, at *field.Path) field.ErrorList {
+	if !engine.OwnUsers(s) {
+		return nil
+	}
+	var errs field.ErrorList
+	for _, ns := range []struct {
+		name   string
+		shared bool
+	}{{"hostNetwork", s.HostNetwork}, {"HostPID", s.HostPID}, {"HostIPC", s.HostIPC}} {
+		if ns.shared {
+			errs = append(errs, field.Forbidden(at.Child(ns.name), "when `hostUsers` is false"))
+		}
+	}
+	return errs
 }
