@@ -112,10 +112,14 @@ func TestPrivateRegistries(t *testing.T) {
 	c.Apply(t, pullSecret("bearer", "http://"+token+"/v2/", "open sesame")+
 		podWith("token", token+"/tools/busybox:1", "{name: bearer}, {name: missing}"))
 	c.WaitReady(t, "token")
-	eventsSay(t, c, "token", "FailedToRetrieveImagePullSecret Unable to retrieve some image pull secrets (missing); attempting to pull the image may not succeed.")
 
-	c.Apply(t, pullSecret("wrong", plain, "guessed")+podWith("closed", plain+"/tools/busybox:1", "{name: wrong}"))
+	c.Apply(t, pullSecret("wrong", plain, "guessed")+podWith("closed", plain+"/tools/busybox:1", "{name: wrong}, {name: missing}"))
 	waitingFor(t, c, "closed", "ImagePullBackOff", "ErrImagePull", "authoriz")
+	eventsSay(t, c, "closed", "FailedToRetrieveImagePullSecret Unable to retrieve some image pull secrets (missing); attempting to pull the image may not succeed.")
+	// A secret that was not needed is not missed.
+	if got, err := c.Kubectl("get", "events", "--field-selector", "involvedObject.name=token,reason=FailedToRetrieveImagePullSecret", "-o", "name"); err != nil || got != "" {
+		t.Errorf("a pull that succeeded: %s %v", got, err)
+	}
 	image := plain + "/tools/busybox:1"
 	// What a credential has brought is only for those who have one that fits.
 	c.Apply(t, pullSecret("same", plain+"/tools", "open sesame")+podPulling("Never", "heir", image, "{name: same}"))

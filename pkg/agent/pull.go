@@ -30,7 +30,7 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 	for _, name := range users {
 		w.normal(p, name, reasonPulling, "Pulling image %q", s.Image)
 	}
-	credentials, err := w.credentials(ctx, p)
+	credentials, missing, err := w.credentials(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,7 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 		}
 	}})
 	if err != nil {
+		w.tellMissing(ctx, p, missing, err)
 		return err
 	}
 	took := w.a.clock().Sub(began).Round(time.Millisecond)
@@ -60,22 +61,28 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 	return nil
 }
 
-// credentials reads the pod's imagePullSecrets. One that is missing or cannot
-// be read is told of, and the pull goes on without it.
-func (w *worker) credentials(ctx context.Context, p *corev1.Pod) ([]pod.Credential, error) {
+// credentials reads the pod's imagePullSecrets and names those that are not
+// there. One that cannot be read is told of, and the pull goes on without it.
+func (w *worker) credentials(ctx context.Context, p *corev1.Pod) (all []pod.Credential, missing []string, err error) {
 	secrets, missing, err := w.pullSecrets(ctx, p)
 	if err != nil {
-		return nil, err
-	}
-	if len(missing) > 0 {
-		w.warning(p, "", reasonNoPullSecret, "Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.",
-			strings.Join(missing, ", "))
+		return nil, nil, err
 	}
 	credentials, err := pod.Credentials(secrets)
 	if err != nil {
 		w.warning(p, "", reasonNoPullSecret, "Unable to use some image pull secrets (%v); attempting to pull the image may not succeed.", err)
 	}
-	return credentials, nil
+	return credentials, missing, nil
+}
+
+// tellMissing records which secrets were not there for a pull that failed. Like
+// Kubernetes' node it says nothing where they were not needed.
+func (w *worker) tellMissing(ctx context.Context, p *corev1.Pod, missing []string, err error) {
+	if len(missing) == 0 || ctx.Err() != nil || errors.Is(err, pod.ErrUnavailable) {
+		return
+	}
+	w.warning(p, "", reasonNoPullSecret, "Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.",
+		strings.Join(missing, ", "))
 }
 
 func (w *worker) pullSecrets(ctx context.Context, p *corev1.Pod) (secrets []*corev1.Secret, missing []string, err error) {
