@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/carob-project/carob/pkg/pod"
@@ -91,4 +92,38 @@ func appArmorField(s *corev1.PodSpec, c *corev1.Container) (p *corev1.AppArmorPr
 		return s.SecurityContext.AppArmorProfile, false
 	}
 	return nil, false
+}
+
+// adoptOldAppArmor writes what the old annotations say into the fields of
+// containers that have none, so that both say the same, and returns the warnings
+// about them. It is for new pods only (KEP-24).
+func adoptOldAppArmor(p *corev1.Pod) []string {
+	var out []string
+	eachContainer(&p.Spec, nil, func(c *corev1.Container, _ *field.Path) {
+		key := corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + c.Name
+		old, said := p.Annotations[key]
+		general, own := appArmorField(&p.Spec, c)
+		if !said || own {
+			return
+		}
+		says := understoodAppArmor(old)
+		if says != nil && len(validateAppArmor(says, field.NewPath(key))) > 0 {
+			says = nil
+		}
+		if says != nil && apiequality.Semantic.DeepEqual(says, general) {
+			return
+		}
+		if says != nil {
+			if c.SecurityContext == nil {
+				c.SecurityContext = &corev1.SecurityContext{}
+			}
+			c.SecurityContext.AppArmorProfile = says
+		}
+		out = append(out, oldAppArmorWarning(field.NewPath("metadata", "annotations").Key(key)))
+	})
+	return out
+}
+
+func oldAppArmorWarning(at *field.Path) string {
+	return at.String() + `: deprecated since v1.30; use the "appArmorProfile" field instead`
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -252,8 +253,11 @@ func containersWarnings(annotations map[string]string, s *corev1.PodSpec, path *
 		}
 		old(corev1.SeccompContainerAnnotationKeyPrefix+c.Name, profile)
 		key := corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + c.Name
-		if _, ok := annotations[key]; ok && (c.SecurityContext == nil || c.SecurityContext.AppArmorProfile == nil) {
-			out = append(out, notes.Key(key).String()+`: deprecated since v1.30; use the "appArmorProfile" field instead`)
+		general, own := appArmorField(s, c)
+		// Those of pods are adopted, and warned of then.
+		if text, ok := annotations[key]; ok && path != nil && !own &&
+			(general == nil || !apiequality.Semantic.DeepEqual(general, understoodAppArmor(text))) {
+			out = append(out, oldAppArmorWarning(notes.Key(key)))
 		}
 		for _, name := range []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
 			out = append(out, byteWarnings(c.Resources.Limits, name, at.Child("resources", "limits"))...)
