@@ -217,3 +217,39 @@ func TestOptions(t *testing.T) {
 		t.Errorf("%v %+v", err, o)
 	}
 }
+
+func TestCalm(t *testing.T) {
+	r := calm{all: 6.8, cpu: byProgram{"carob": 210, shims: 440, "containerd": 9, "quiet": 0}}
+	if got, want := r.tell(), "2.4 % of a core; carob 2.1 %, containerd 0.1 %, containerd-shim-runc-v2 4.4 %"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := (byProgram{"a": 5, "b": 2}).since(byProgram{"a": 1}); got["a"] != 4 || got["b"] != 2 || got.sum() != 6 {
+		t.Errorf("%v", got)
+	}
+	if got := (byProgram{"a": 0}).tell(kib); got != "nothing" {
+		t.Errorf("%q", got)
+	}
+	if n, err := ticksOf(os.Getpid()); err != nil || n < 0 {
+		t.Errorf("%d %v", n, err)
+	}
+	if got, want := commandOf(os.Getpid()), filepath.Base(os.Args[0]); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestComplete(t *testing.T) {
+	d := deployment("d", 3)
+	d.Generation = 2
+	d.Status.ObservedGeneration, d.Status.Replicas, d.Status.UpdatedReplicas, d.Status.AvailableReplicas = 2, 3, 3, 3
+	if !complete(d) {
+		t.Error("complete, and not seen")
+	}
+	d.Status.Replicas = 4 // an old one is left
+	if complete(d) {
+		t.Error("an old pod is left")
+	}
+	d.Status.Replicas, d.Status.ObservedGeneration = 3, 1
+	if complete(d) {
+		t.Error("a status of an earlier generation")
+	}
+}

@@ -25,6 +25,10 @@ import (
 // timeout bounds each single thing that is measured.
 const timeout = time.Minute
 
+// cleanup bounds the removal of what a section left, which may be hundreds of
+// pods.
+const cleanup = 10 * time.Minute
+
 type carob struct {
 	bin, data, run, listen string
 	cmd                    *exec.Cmd
@@ -138,7 +142,7 @@ func (c *carob) stop() error {
 }
 
 func (c *carob) destroy() error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
 	defer cancel()
 	return errors.Join(c.stop(), c.command(ctx, "reset", "--yes"), c.meter.destroy())
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,51 +99,33 @@ func (m *meter) pids() ([]int, error) {
 	return all, nil
 }
 
-// byProgram is an amount of bytes by the name of a program.
-type byProgram map[string]int64
-
-func (b byProgram) sum() (n int64) {
-	for _, v := range b {
-		n += v
-	}
-	return n
-}
-
-func (b byProgram) since(before byProgram) byProgram {
-	d := byProgram{}
-	for k, v := range b {
-		d[k] = v - before[k]
-	}
-	return d
-}
-
-func (b byProgram) String() string {
-	var all []string
-	for _, k := range slices.Sorted(maps.Keys(b)) {
-		if b[k] != 0 {
-			all = append(all, fmt.Sprintf("%s %d KiB", k, b[k]>>10))
-		}
-	}
-	if len(all) == 0 {
-		return "nothing"
-	}
-	return strings.Join(all, ", ")
-}
-
-// written is what the processes in the group have written to disks.
-func (m *meter) written() (byProgram, error) {
+// byProgram sums up a value of all processes in the group by the name of their
+// program. What has ended meanwhile is left out.
+func (m *meter) byProgram(of func(pid int) (int64, error)) (byProgram, error) {
 	pids, err := m.pids()
+	if err != nil {
+		return nil, err
+	}
 	all := byProgram{}
 	for _, pid := range pids {
 		name := commandOf(pid)
-		n, err := ioOf(pid, "write_bytes")
+		n, err := of(pid)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
 			return nil, err
 		}
 		all[name] += n
 	}
-	return all, err
+	return all, nil
 }
+
+// written is what the processes in the group have written to disks, in bytes.
+func (m *meter) written() (byProgram, error) {
+	return m.byProgram(func(pid int) (int64, error) { return ioOf(pid, "write_bytes") })
+}
+
+// ticks is the CPU time that the processes in the group have used, in
+// hundredths of a second.
+func (m *meter) ticks() (byProgram, error) { return m.byProgram(ticksOf) }
 
 func (m *meter) destroy() error { return removeGroup(m.dir) }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,11 +37,11 @@ func (b *bench) dense(ctx context.Context) error {
 	first, last := median(early[sample/2:]), median(late)
 	b.report.row(fmt.Sprintf("start of the %dth pod against the 10th: %s (medians of %d around it)", d.pods, ms(first), sample),
 		fmt.Sprintf("%s, %.2f", ms(last), ratio(last, first)), "at most 1.5", ratio(last, first) <= 1.5)
-	cpu, _, err := idle(ctx, d.c.meter, time.Minute)
+	r, err := idle(ctx, d.c.meter, time.Minute)
 	if err != nil {
 		return err
 	}
-	b.report.row(fmt.Sprintf("idle CPU of carob, its containerd and the shims with %d pods", d.pods), fmt.Sprintf("%.1f %% of a core", cpu), "under 3 %", cpu < 3)
+	b.report.row(fmt.Sprintf("idle CPU of carob and its containerd with %d pods; whose, and that of the shims", d.pods), r.tell(), "under 3 %", r.own() < 3)
 	return c.destroy()
 }
 
@@ -77,44 +76,71 @@ func (d *density) grow(ctx context.Context, to int) error {
 	return err
 }
 
-// idle watches an instance that has nothing to do: the share of a core that it
-// uses, and what it writes to disks.
-func idle(ctx context.Context, m *meter, long time.Duration) (percent float64, written byProgram, err error) {
+// calm is what an instance does that has nothing to do.
+type calm struct {
+	all     float64   // CPU, in percent of a core
+	cpu     byProgram // the same, in hundredths of a percent
+	written byProgram // bytes, to disks
+}
+
+// shims are the programs that each pod has one of.
+const shims = "containerd-shim-runc-v2"
+
+// own is the CPU that does not come with each pod by itself: all but the
+// shims'.
+func (r calm) own() float64 { return max(0, r.all-float64(r.cpu[shims])/100) }
+
+func (r calm) tell() string {
+	return fmt.Sprintf("%.1f %% of a core; %s", r.own(), r.cpu.tell(func(n int64) string { return fmt.Sprintf("%.1f %%", float64(n)/100) }))
+}
+
+// idle watches an instance for so long.
+func idle(ctx context.Context, m *meter, long time.Duration) (r calm, err error) {
 	if err := settle(ctx, 3*settleTime); err != nil {
-		return 0, nil, err
+		return r, err
+	}
+	read := func() (cpu time.Duration, ticks, written byProgram, err error) {
+		if cpu, err = m.ownCPU(); err != nil {
+			return
+		}
+		if ticks, err = m.ticks(); err != nil {
+			return
+		}
+		written, err = m.written()
+		return
 	}
 	began := time.Now()
-	cpu, err := m.ownCPU()
+	cpu, ticks, written, err := read()
 	if err != nil {
-		return 0, nil, err
-	}
-	before, err := m.written()
-	if err != nil {
-		return 0, nil, err
+		return r, err
 	}
 	if err := settle(ctx, long); err != nil {
-		return 0, nil, err
+		return r, err
 	}
-	after, err := m.written()
+	took := time.Since(began)
+	endCPU, endTicks, endWritten, err := read()
 	if err != nil {
-		return 0, nil, err
+		return r, err
 	}
-	end, err := m.ownCPU()
-	return 100 * ratio(end-cpu, time.Since(began)), after.since(before), err
+	share := endTicks.since(ticks)
+	for k, n := range share {
+		share[k] = int64(float64(100*n) / took.Seconds())
+	}
+	return calm{100 * ratio(endCPU-cpu, took), share, endWritten.since(written)}, nil
 }
 
 func (d *density) fifty(ctx context.Context) error {
 	if err := d.grow(ctx, d.b.n(50)); err != nil {
 		return err
 	}
-	cpu, written, err := idle(ctx, d.c.meter, d.b.watched)
+	r, err := idle(ctx, d.c.meter, d.b.watched)
 	if err != nil {
 		return err
 	}
-	hour := float64(written.sum()) * float64(time.Hour) / float64(d.b.watched)
-	d.b.report.row(fmt.Sprintf("written to disks at idle with %d pods in an hour, from those of %v: %v", d.pods, d.b.watched, written),
+	hour := float64(r.written.sum()) * float64(time.Hour) / float64(d.b.watched)
+	d.b.report.row(fmt.Sprintf("written to disks at idle with %d pods in an hour, from those of %v: %v", d.pods, d.b.watched, r.written.tell(kib)),
 		fmt.Sprintf("%.1f MiB", hour/(1<<20)), "under 1 MiB", hour < 1<<20)
-	d.b.report.row(fmt.Sprintf("idle CPU of the same with %d pods", d.pods), fmt.Sprintf("%.1f %% of a core", cpu), "", true)
+	d.b.report.row(fmt.Sprintf("idle CPU of the same with %d pods", d.pods), r.tell(), "", true)
 	return nil
 }
 
@@ -144,10 +170,10 @@ func (d *density) beyond() error {
 	if err != nil {
 		return err
 	}
-	shims, others := 0, 0
+	found, others := 0, 0
 	var memory int64
 	for _, pid := range pids {
-		if !strings.HasPrefix(commandOf(pid), "containerd-shim") {
+		if commandOf(pid) != shims {
 			others++
 			continue
 		}
@@ -155,11 +181,11 @@ func (d *density) beyond() error {
 		if err != nil {
 			return err
 		}
-		shims, memory = shims+1, memory+m.pss
+		found, memory = found+1, memory+m.pss
 	}
 	d.b.report.row(fmt.Sprintf("processes of %d idle pods beyond their containers': shims; others, for all pods together (%d)", d.pods, others),
-		fmt.Sprintf("%.2f a pod", float64(shims)/float64(d.pods)), "one shim", shims == d.pods && others <= 3)
-	d.b.report.row("memory (Pss) of a shim, in the mean", mib(memory/int64(max(1, shims))), "", true)
+		fmt.Sprintf("%.2f a pod", float64(found)/float64(d.pods)), "one shim", found == d.pods && others <= 3)
+	d.b.report.row("memory (Pss) of a shim, in the mean", mib(memory/int64(max(1, found))), "", true)
 	return nil
 }
 

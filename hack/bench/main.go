@@ -37,7 +37,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "page to write, its picture beside it (default with all sections: docs/benchmarks.md)")
 	flag.IntVar(&o.rounds, "rounds", 30, "how often each is measured, in turns")
 	flag.IntVar(&o.divide, "divide", 1, "divide the numbers of pods and jobs, to try a section")
-	flag.DurationVar(&o.watched, "idle", 4*time.Minute, "how long an idle carob is watched")
+	flag.DurationVar(&o.watched, "idle", 5*time.Minute, "how long an idle carob is watched; what comes by itself comes every five minutes")
 	flag.Parse()
 	if err := o.complete(*only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -83,7 +83,7 @@ func raisesLimits() bool {
 }
 
 func (p *podman) command(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, 3*timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "podman", p.args(args...)...)
 	out, err := cmd.CombinedOutput()
@@ -110,7 +110,7 @@ func (p *podman) once(ctx context.Context) (time.Duration, error) {
 
 // destroy removes what there is, also where newPodman has failed.
 func (p *podman) destroy() error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
 	defer cancel()
 	err := p.command(ctx, "pod", "rm", "--all", "--force", "--time", "0")
 	_ = unix.Unmount(filepath.Join(p.dir, "root", "overlay"), unix.MNT_DETACH)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,22 @@ func ioOf(pid int, counter string) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("/proc/%d/io: no %s", pid, counter)
+}
+
+// ticksOf is the CPU time that a process has used, in hundredths of a second:
+// USER_HZ is the same on every architecture that Go supports.
+func ticksOf(pid int) (int64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat: unexpected form", pid)
+	}
+	user, err1 := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	return user + system, errors.Join(err1, err2)
 }
 
 // commandOf is the name of a process's program, empty where it has ended.

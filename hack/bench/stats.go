@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,3 +30,37 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.0f ms", float64(d)/float
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 func mib(kib int64) string { return fmt.Sprintf("%.0f MiB", float64(kib)/1024) }
+
+// byProgram is an amount by the name of a program.
+type byProgram map[string]int64
+
+func (b byProgram) sum() (n int64) {
+	for _, v := range b {
+		n += v
+	}
+	return n
+}
+
+func (b byProgram) since(before byProgram) byProgram {
+	d := byProgram{}
+	for k, v := range b {
+		d[k] = v - before[k]
+	}
+	return d
+}
+
+// tell names those that have a share, with their amounts as format wants them.
+func (b byProgram) tell(format func(int64) string) string {
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(b)) {
+		if b[k] != 0 {
+			all = append(all, k+" "+format(b[k]))
+		}
+	}
+	if len(all) == 0 {
+		return "nothing"
+	}
+	return strings.Join(all, ", ")
+}
+
+func kib(bytes int64) string { return fmt.Sprintf("%d KiB", bytes>>10) }
