@@ -149,7 +149,7 @@ func TestTraceOfTrouble(t *testing.T) {
 	if tr := read(t, c, "stuck"); len(tr.named("pod start")) != 0 {
 		t.Errorf("it has started: %+v", tr)
 	}
-	if out := c.Must(t, "trace", "stuck", "--stage", "start"); !strings.Contains(out, "error: ") || !strings.Contains(out, "pod start") {
+	if out := c.Must(t, "trace", "stuck", "--stage", "start"); !strings.Contains(out, "! failed to pull") || !strings.Contains(out, "pod start") {
 		t.Errorf("the failure does not show:\n%s", out)
 	}
 	c.K(t, "delete", "pod", "stuck")

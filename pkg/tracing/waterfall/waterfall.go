@@ -33,7 +33,7 @@ const (
 	mostName          = 40
 	numbers           = 22 // both columns of times with their spaces
 	leastBar, mostBar = 12, 48
-	wantedText        = 36
+	wantedText        = 28
 )
 
 // Write shows a trace.
@@ -89,6 +89,7 @@ func (p *printer) section(s section) {
 func (p *printer) rows(s section, nodes []*node, depth, name, bar int) {
 	for _, n := range nodes {
 		p.row(s, n, depth, name, bar)
+		p.failure(n, depth)
 		p.rows(s, n.inside, depth+1, name, bar)
 	}
 }
@@ -124,6 +125,19 @@ func (p *printer) row(s section, n *node, depth, name, bar int) {
 	}
 }
 
+// failure tells how a span failed, as a line of its own that is never cut: it is
+// what somebody looks for.
+func (p *printer) failure(n *node, depth int) {
+	if n.Error == "" {
+		return
+	}
+	text := strings.Repeat("  ", depth) + "! " + strings.Map(printable, n.Error)
+	if p.o.Color {
+		text = red + text + plain
+	}
+	p.printf("%s\n", text)
+}
+
 // draw returns the bar of a span, as wide as its section's.
 func draw(s section, n *node, width int) string {
 	total := s.end.Sub(s.begin)
@@ -140,12 +154,9 @@ func draw(s section, n *node, width int) string {
 	return strings.Repeat(" ", from) + full + strings.Repeat(" ", width-to)
 }
 
-// attributes is what is told beside the bar, the failure first.
+// attributes is what is told beside the bar.
 func attributes(n *node) string {
 	var parts []string
-	if n.Error != "" {
-		parts = append(parts, "error: "+strings.Map(printable, n.Error))
-	}
 	for _, k := range slices.Sorted(maps.Keys(n.Attributes)) {
 		v := n.Attributes[k]
 		if v == "" || strings.ContainsFunc(v, func(r rune) bool { return r == ' ' || r == '"' || !unicode.IsPrint(r) }) {

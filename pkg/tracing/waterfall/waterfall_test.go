@@ -53,21 +53,22 @@ func TestWaterfall(t *testing.T) {
 	want := `pod default/web  uid u1  trace t1
 
 start, at 2026-01-02 03:04:05.000 UTC
-SPAN                   AFTER      TOOK                        ATTRIBUTES
-pod start              0.0ms   100.0ms  ████████████████████
-  API create           0.0ms    10.0ms  ██
-  create container    10.0ms    40.0ms    ████████
-    snapshot          20.0ms    10.0ms      ██                error: no space left  [2J image=b…
+SPAN                   AFTER      TOOK                                ATTRIBUTES
+pod start              0.0ms   100.0ms  ████████████████████████████
+  API create           0.0ms    10.0ms  ███
+  create container    10.0ms    40.0ms    ████████████
+    snapshot          20.0ms    10.0ms       ███                      image=busybox:1.35 text="…
+    ! no space left  [2J
 
 later, 1m5s after the start began, at 2026-01-02 03:05:10.000 UTC
-SPAN                AFTER      TOOK                           ATTRIBUTES
-start container     0.0ms    20.0ms  ███████████████
-write status       20.0ms    10.0ms                 ████████
+SPAN                AFTER      TOOK                                   ATTRIBUTES
+start container     0.0ms    20.0ms  █████████████████████
+write status       20.0ms    10.0ms                      ███████████
 
 end, at 2026-01-02 03:05:15.010 UTC
-SPAN                 AFTER      TOOK                          ATTRIBUTES
-pod end              0.0ms   >40.0ms  ██████████████████████
-  detach network     0.0ms   >40.0ms  ██████████████████████
+SPAN                 AFTER      TOOK                                  ATTRIBUTES
+pod end              0.0ms   >40.0ms  ██████████████████████████████
+  detach network     0.0ms   >40.0ms  ██████████████████████████████
 `
 	if got := show(t, life(), Options{Width: 96}); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
@@ -85,6 +86,10 @@ func TestColorMarksFailuresAndWhatIsOpen(t *testing.T) {
 		case strings.Contains(line, "detach network"):
 			if !strings.HasPrefix(line, yellow) {
 				t.Errorf("what is under way is not yellow: %q", line)
+			}
+		case strings.Contains(line, "! no space left"):
+			if !strings.HasPrefix(line, red) {
+				t.Errorf("the failure is not red: %q", line)
 			}
 		case strings.Contains(line, red):
 			t.Errorf("red: %q", line)
