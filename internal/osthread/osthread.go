@@ -26,3 +26,12 @@ func Throwaway(f func() error) error {
 	}()
 	return <-result
 }
+
+// Kept runs f on one thread that stays for as long. The kernel ends some
+// processes, those with a parent death signal, with the thread that started
+// them, which would else be free to be thrown away.
+func Kept(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return f()
+}

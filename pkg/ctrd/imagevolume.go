@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/carob-project/carob/internal/osthread"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -60,7 +61,8 @@ func (r *Runtime) MountImage(ctx context.Context, uid types.UID, ref, dir string
 		r.images.forget(img.Name)
 		return "", fmt.Errorf("view of image %s: %w", ref, native(err))
 	}
-	if err := mount.All(mounts, target); err != nil {
+	// To map IDs the library starts a process.
+	if err := osthread.Kept(func() error { return mount.All(mounts, target) }); err != nil {
 		return "", errors.Join(fmt.Errorf("mounting image %s: %w", ref, err), mount.UnmountAll(target, 0))
 	}
 	return target, nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/carob-project/carob/internal/osthread"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -52,7 +53,7 @@ func (k *kernelProbe) mapsIDs(log *zap.Logger) bool {
 		return k.can
 	}
 	k.asked = time.Now()
-	err := mapMemory()
+	err := osthread.Kept(mapMemory)
 	k.can = err == nil
 	if err != nil {
 		k.warned.Do(func() {

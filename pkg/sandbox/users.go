@@ -5,29 +5,32 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
-	"github.com/containerd/containerd/v2/pkg/sys"
 	"golang.org/x/sys/unix"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
 
 // pinOwned makes the namespaces of a sandbox as a user namespace's of its own,
-// which then has the say over them, and pins them all. It changes the
-// namespaces of the calling thread.
-//
-// Only a process of its own can make a user namespace. It ends before this
-// returns, and with this process in any case.
+// which then has the say over them, and pins them all. It changes the calling
+// thread, which must be one to throw away.
 func pinOwned(dir string, r *record, sysctls []pod.Sysctl) error {
-	ids := fmt.Sprintf("0:%d:%d", r.Users.First, r.Users.Size)
-	err := sys.UnshareAfterEnterUserns(ids, ids, uintptr(r.cloneFlags()), func(pid int) error {
-		return pin(dir, r, fmt.Sprintf("/proc/%d", pid))
-	})
+	child, err := startInside(r)
 	if errors.Is(err, os.ErrPermission) {
 		err = fmt.Errorf("%w (every user must be allowed to execute the program carob)", err)
 	}
 	if err != nil {
 		return fmt.Errorf("make namespaces: %w", err)
+	}
+	err = pin(dir, r, fmt.Sprintf("/proc/%d", child.Pid))
+	_ = child.Kill()
+	_, _ = child.Wait()
+	if err == nil {
+		err = setEffectiveUser(0)
+	}
+	if err != nil {
+		return err
 	}
 	for _, name := range r.namespaces() {
 		if name == userFile {
@@ -38,6 +41,34 @@ func pinOwned(dir string, r *record, sysctls []pod.Sysctl) error {
 		}
 	}
 	return furnish(r, sysctls)
+}
+
+// startInside starts a process that is in the namespaces of a sandbox, since
+// only one of its own can make a user namespace. It never runs: it is held at
+// the first instruction of its program. The kernel ends it with the calling
+// thread, which stays the pod's user.
+//
+// What a user namespace may have of the kernel's limits counts for the user who
+// made it. Were that root, all pods would share what root may have.
+func startInside(r *record) (*os.Process, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return nil, fmt.Errorf("capabilities: %w", err)
+	}
+	if err := setEffectiveUser(r.Users.First); err != nil {
+		return nil, err
+	}
+	// Mapping the IDs takes what root can.
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return nil, fmt.Errorf("capabilities: %w", err)
+	}
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(r.Users.First), Size: int(r.Users.Size)}}
+	return os.StartProcess("/proc/self/exe", []string{"carob-namespaces"}, &os.ProcAttr{Sys: &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER, Unshareflags: uintptr(r.cloneFlags()),
+		UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
+		Ptrace: true, Pdeathsig: unix.SIGKILL,
+	}})
 }
 
 // enter moves the calling thread into a namespace.

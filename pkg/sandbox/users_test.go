@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/carob-project/carob/internal/osthread"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -164,6 +165,12 @@ func TestIDsBelongToOnePod(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		// Threads end beside them, as with any other pod.
+		wg.Go(func() {
+			for range 50 {
+				_ = osthread.Throwaway(func() error { return nil })
+			}
+		})
 	}
 	wg.Wait()
 	// As a run that was killed between the record and the namespaces left it.
@@ -175,6 +182,9 @@ func TestIDsBelongToOnePod(t *testing.T) {
 		uid := fmt.Sprintf("u%d", i)
 		s, err := r.Get(ownUsers(uid).UID)
 		must(t, err)
+		if s == nil {
+			t.Fatalf("%s has no sandbox", uid)
+		}
 		if other, taken := seen[s.Users.First]; taken || !s.Users.Mapped() {
 			t.Errorf("%s and %s have the same IDs: %+v", uid, other, s.Users)
 		}
