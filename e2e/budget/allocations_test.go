@@ -35,5 +35,5 @@ func TestAllocations(t *testing.T) {
 		"statusOfRunningPod": measure(func() { pod.Status(running.Pod, running.Obs, running.Now) }),
 	}
 	t.Logf("allocations: %v", spent)
-	hold(t, "allocations", "allocations a call", spent, budget(t).Allocations)
+	hold(t, "allocations", "allocations a call", spent, budget(t).Allocations, exact)
 }

@@ -67,10 +67,17 @@ func least(runs []counts) counts {
 	return low
 }
 
+// How much less than allowed is worth a word: anything where the number is the
+// same on every machine, and less than 60 % where a busy machine spends more.
+const (
+	exact = 100
+	loose = 60
+)
+
 // hold fails the test where more was spent than allowed, and says what to do.
-func hold(t *testing.T, where, unit string, spent, allowed counts) {
+func hold(t *testing.T, where, unit string, spent, allowed counts, percent int) {
 	t.Helper()
-	over, under := compare(where, unit, spent, allowed)
+	over, under := compare(where, unit, spent, allowed, percent)
 	for _, line := range over {
 		t.Error(line)
 	}
@@ -79,8 +86,8 @@ func hold(t *testing.T, where, unit string, spent, allowed counts) {
 	}
 }
 
-// compare says what was spent above and below what is allowed.
-func compare(where, unit string, spent, allowed counts) (over, under []string) {
+// compare says what was spent above what is allowed, and below that share of it.
+func compare(where, unit string, spent, allowed counts, percent int) (over, under []string) {
 	for _, k := range slices.Sorted(maps.Keys(spent)) {
 		switch n, most := spent[k], allowed[k]; {
 		case n > most:
@@ -88,7 +95,7 @@ func compare(where, unit string, spent, allowed counts) (over, under []string) {
 				"Find out what the change adds (`git diff main`) and spare it; "+
 				"where it is worth its price, raise the number in the same commit and say in its message what for.",
 				k, n, unit, where, k, most))
-		case 10*n < 9*most:
+		case 100*n < percent*most:
 			under = append(under, fmt.Sprintf("%s: %d %s, less than %s.%s allows (%d): lower it in e2e/budget/budget.yaml, so that it stays so", k, n, unit, where, k, most))
 		}
 	}
@@ -101,7 +108,7 @@ func compare(where, unit string, spent, allowed counts) (over, under []string) {
 }
 
 func TestCompare(t *testing.T) {
-	over, under := compare("w", "calls", counts{"same": 1, "more": 3, "less": 1, "new": 1, "near": 9}, counts{"same": 1, "more": 2, "less": 2, "gone": 1, "near": 10})
+	over, under := compare("w", "calls", counts{"same": 1, "more": 3, "less": 1, "new": 1, "near": 9}, counts{"same": 1, "more": 2, "less": 2, "gone": 1, "near": 10}, 90)
 	if len(over) != 2 || !strings.HasPrefix(over[0], "more: 3 calls, and w.more") || !strings.HasPrefix(over[1], "new: 1 calls, and w.new in e2e/budget/budget.yaml allows 0") {
 		t.Errorf("over: %q", over)
 	}
