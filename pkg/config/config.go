@@ -190,6 +190,12 @@ func decode(c *Config, file string, data []byte) error {
 // override copies the given flags over c through their common keys, so that
 // there is one list of settings and not two.
 func (f *Flags) override(c *Config, changed func(string) bool) error {
+	// JSON has no words for some numbers that a flag takes.
+	var errs []error
+	f.given.Tracing.validate(collect(&errs))
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
 	all, err := yaml.Marshal(f.given)
 	if err != nil {
 		return err
@@ -210,12 +216,17 @@ func (f *Flags) override(c *Config, changed func(string) bool) error {
 	return yaml.UnmarshalStrict(some, c)
 }
 
+// collect returns what notes a mistake down.
+func collect(errs *[]error) func(key, value, rule string) {
+	return func(key, value, rule string) {
+		*errs = append(*errs, fmt.Errorf("%s: %q: %s", key, value, rule))
+	}
+}
+
 // Validate returns every mistake at once, each with its key.
 func (c Config) Validate() error {
 	var errs []error
-	bad := func(key, value, rule string) {
-		errs = append(errs, fmt.Errorf("%s: %q: %s", key, value, rule))
-	}
+	bad := collect(&errs)
 	if c.DataDir == "" {
 		bad("data-dir", c.DataDir, "must name a directory")
 	}

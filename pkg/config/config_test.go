@@ -208,7 +208,7 @@ func TestTracing(t *testing.T) {
 	}
 	for _, bad := range [][]string{
 		{"--tracing-endpoint", "127.0.0.1:4317"}, {"--tracing-endpoint", "http://host/v1/traces"},
-		{"--tracing-sampling-ratio", "1.5"}, {"--tracing-sampling-ratio", "-1"},
+		{"--tracing-sampling-ratio", "1.5"}, {"--tracing-sampling-ratio", "-1"}, {"--tracing-sampling-ratio", "NaN"}, {"--tracing-sampling-ratio", "Inf"},
 	} {
 		if _, err := load(t, bad...); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(bad[0], "--")) {
 			t.Errorf("%v: %v", bad, err)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/spf13/pflag"
 
@@ -29,7 +30,7 @@ func (t Tracing) validate(bad func(key, value, rule string)) {
 			bad("tracing-endpoint", t.TracingEndpoint, err.Error())
 		}
 	}
-	if r := t.TracingSamplingRatio; r < 0 || r > 1 {
+	if r := t.TracingSamplingRatio; math.IsNaN(r) || r < 0 || r > 1 {
 		bad("tracing-sampling-ratio", fmt.Sprint(r), "must be between 0 and 1")
 	}
 }
