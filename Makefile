@@ -17,6 +17,7 @@ export CGO_ENABLED ?= 0
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+demo: export CAROB_SETUP_COMPILER = 0
 demo: setup build ## install what is missing, start carob, run manifests/hello.yaml, show it
 	hack/demo.sh
 
@@ -48,7 +49,7 @@ test-vm: build ## end-to-end tests in a virtual machine: cgroup v2, reboots, pow
 lint: $(TOOLS)/golangci-lint ## formatting, static checks and import directions
 	$(TOOLS)/golangci-lint run ./...
 
-bench: build ## measure carob beside podman kube play, docker compose and runc; writes docs/benchmarks.md
+bench: build $(TOOLS)/runc/runc ## measure carob beside podman kube play, docker compose and runc; writes docs/benchmarks.md
 	hack/bench.sh
 
 bench-go: ## Go benchmarks: decisions, scheduling, log writing, decoding

@@ -21,7 +21,10 @@ need iproute2 command -v ip
 need curl command -v curl
 if [ "${CAROB_SETUP_TESTS:-1}" = 1 ]; then
 	need kubernetes-client command -v kubectl
-	# A runc newer than the system's is built for the tests.
+fi
+# A runc newer than the system's is built for the tests; the demo has no use for
+# it.
+if [ "${CAROB_SETUP_TESTS:-1}${CAROB_SETUP_COMPILER:-1}" = 11 ]; then
 	need gcc command -v gcc
 	need libc6-dev test -e /usr/include/stdio.h
 	need pkg-config command -v pkg-config
