@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
-	"github.com/carob-project/carob/pkg/controller/rollback"
 	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
@@ -178,10 +177,11 @@ func (p *planner) fill() bool {
 	return false
 }
 
-// left says whether a pod is of a revision that the set has returned from: it
-// need not become available before it goes.
+// left says whether a pod is of a revision that the set has turned from before
+// all pods had it: in a set that returns of itself, it need not become available
+// before it goes.
 func (p *planner) left(pod *corev1.Pod) bool {
-	return returns(p.set) && rollback.Happened(conditionsOf(p.set)) && pod.DeletionTimestamp == nil &&
+	return returns(p.set) && pod.DeletionTimestamp == nil &&
 		revisionOf(pod) != p.update.Name && revisionOf(pod) != p.current.Name
 }
 
