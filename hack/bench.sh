@@ -29,5 +29,7 @@ if [ -n "$want" ] && command -v apt-get >/dev/null; then
 fi
 [ -x bin/carob ] || { echo "bench: no bin/carob: run make build" >&2; exit 1; }
 mkdir -p .cache/tools
+# The variant of every dependency that the build has made.
+export CGO_ENABLED="${CGO_ENABLED:-0}"
 go build -o .cache/tools/bench ./hack/bench
 exec .cache/tools/bench "$@"

@@ -37,7 +37,7 @@ func (b *bench) dense(ctx context.Context) error {
 	first, last := median(early[sample/2:]), median(late)
 	b.report.row(fmt.Sprintf("start of the %dth pod against the 10th: %s (medians of %d around it)", d.pods, ms(first), sample),
 		fmt.Sprintf("%s, %.2f", ms(last), ratio(last, first)), "at most 1.5", ratio(last, first) <= 1.5)
-	r, err := idle(ctx, d.c.meter, time.Minute)
+	r, err := d.b.idle(ctx, d.c.meter, time.Minute)
 	if err != nil {
 		return err
 	}
@@ -94,9 +94,9 @@ func (r calm) tell() string {
 	return fmt.Sprintf("%.1f %% of a core; %s", r.own(), r.cpu.tell(func(n int64) string { return fmt.Sprintf("%.1f %%", float64(n)/100) }))
 }
 
-// idle watches an instance for so long.
-func idle(ctx context.Context, m *meter, long time.Duration) (r calm, err error) {
-	if err := settle(ctx, 3*settleTime); err != nil {
+// idle leaves an instance alone, and then watches it for so long.
+func (b *bench) idle(ctx context.Context, m *meter, long time.Duration) (r calm, err error) {
+	if err := settle(ctx, b.calm); err != nil {
 		return r, err
 	}
 	read := func() (cpu time.Duration, ticks, written byProgram, err error) {
@@ -133,12 +133,12 @@ func (d *density) fifty(ctx context.Context) error {
 	if err := d.grow(ctx, d.b.n(50)); err != nil {
 		return err
 	}
-	r, err := idle(ctx, d.c.meter, d.b.watched)
+	r, err := d.b.idle(ctx, d.c.meter, d.b.watched)
 	if err != nil {
 		return err
 	}
 	hour := float64(r.written.sum()) * float64(time.Hour) / float64(d.b.watched)
-	d.b.report.row(fmt.Sprintf("written to disks at idle with %d pods in an hour, from those of %v: %v", d.pods, d.b.watched, r.written.tell(kib)),
+	d.b.report.row(fmt.Sprintf("written to disks at idle with %d pods in an hour, from %v that began %v after the last start: %v", d.pods, d.b.watched, d.b.calm, r.written.tell(kib)),
 		fmt.Sprintf("%.1f MiB", hour/(1<<20)), "under 1 MiB", hour < 1<<20)
 	d.b.report.row(fmt.Sprintf("idle CPU of the same with %d pods", d.pods), r.tell(), "", true)
 	return nil

@@ -28,6 +28,7 @@ type options struct {
 	rounds   int
 	divide   int
 	watched  time.Duration
+	calm     time.Duration
 }
 
 func main() {
@@ -38,6 +39,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 30, "how often each is measured, in turns")
 	flag.IntVar(&o.divide, "divide", 1, "divide the numbers of pods and jobs, to try a section")
 	flag.DurationVar(&o.watched, "idle", 5*time.Minute, "how long an idle carob is watched; what comes by itself comes every five minutes")
+	flag.DurationVar(&o.calm, "calm", 30*time.Second, "how long before that it is left alone; etcd tidies up after work for up to ten minutes")
 	flag.Parse()
 	if err := o.complete(*only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -63,8 +63,16 @@ func (r *report) markdown(o options) string {
 	return b.String()
 }
 
+// slowest says what p99 is where there are fewer than a hundred rounds.
+func slowest(rounds int) string {
+	if rounds >= 100 {
+		return ""
+	}
+	return " (p99 is the slowest of them)"
+}
+
 func (r *report) startTable(b *strings.Builder, o options) {
-	fmt.Fprintf(b, "Two busybox containers that share a network, image present, %d rounds each, in turns:\n\n", o.rounds)
+	fmt.Fprintf(b, "Two busybox containers that share a network, image present, %d rounds each, in turns%s:\n\n", o.rounds, slowest(o.rounds))
 	fmt.Fprintf(b, "| | median | p99 | ratio of medians |\n| --- | --- | --- | --- |\n")
 	base := median(r.starts[0].took)
 	for _, who := range r.starts {

@@ -52,7 +52,7 @@ func (b *bench) settled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := idle(ctx, c.meter, settledWatch)
+	r, err := b.idle(ctx, c.meter, settledWatch)
 	if err != nil {
 		return err
 	}
@@ -62,6 +62,6 @@ func (b *bench) settled(ctx context.Context) error {
 	}
 	b.report.row(fmt.Sprintf("idle CPU of carob and its containerd with %d Deployments of one pod, %d finished Jobs, %d CronJobs, over %v", many, many, crons, settledWatch),
 		r.tell(), "under 3 %", r.own() < 3)
-	b.report.row("written meanwhile", fmt.Sprintf("%d writes to etcd; to disks: %v", to-from, r.written.tell(kib)), "nothing", to == from && r.written.sum() == 0)
+	b.report.row(fmt.Sprintf("written meanwhile, from %v after the last start", b.calm), fmt.Sprintf("%d writes to etcd; to disks: %v", to-from, r.written.tell(kib)), "nothing", to == from && r.written.sum() == 0)
 	return c.destroy()
 }
