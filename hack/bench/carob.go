@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +34,6 @@ type carob struct {
 	config                 *rest.Config
 	client                 kubernetes.Interface
 	meter                  *meter
-	args                   []string // further ones for up
 }
 
 func newCarob(bin, dir string) (*carob, error) {
@@ -87,7 +85,7 @@ func (c *carob) up(ctx context.Context) (time.Duration, error) {
 	args := c.meter.wrap(append([]string{c.bin, "up", "--listen", c.listen, "--cni-conf-dir", filepath.Join(c.data, "none"),
 		// A nearly full disk is not what is measured.
 		"--eviction-hard", "memory.available=50Mi,nodefs.available=1%",
-	}, append(c.flags(), c.args...)...)...)
+	}, c.flags()...)...)
 	c.cmd = exec.Command(args[0], args[1:]...)
 	// A Ctrl-C is for the benchmark, which then ends carob.
 	c.cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
@@ -145,28 +143,6 @@ func (c *carob) destroy() error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
 	defer cancel()
 	return errors.Join(c.stop(), c.command(ctx, "reset", "--yes"), c.meter.destroy())
-}
-
-// freeRange returns a range for a thousand pods that no interface of this
-// machine is in.
-func freeRange() (string, error) {
-	used, err := net.InterfaceAddrs()
-	if err != nil {
-		return "", err
-	}
-	for i := range 64 {
-		_, r, err := net.ParseCIDR(fmt.Sprintf("10.23%d.%d.0/22", i/16, i%16*16))
-		if err != nil {
-			return "", err
-		}
-		if !slices.ContainsFunc(used, func(a net.Addr) bool {
-			ip, n, err := net.ParseCIDR(a.String())
-			return err == nil && (r.Contains(ip) || n.Contains(r.IP))
-		}) {
-			return r.String(), nil
-		}
-	}
-	return "", errors.New("no free range of addresses for a thousand pods")
 }
 
 func (c *carob) importImage(ctx context.Context, tar string) error {

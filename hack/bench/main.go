@@ -184,11 +184,6 @@ func (b *bench) newCarob(ctx context.Context, name string) (*carob, error) {
 		return nil, err
 	}
 	b.undo = append(b.undo, c.destroy)
-	addresses, err := freeRange()
-	if err != nil {
-		return nil, err
-	}
-	c.args = []string{"--pod-cidr", addresses}
 	if _, err := c.up(ctx); err != nil {
 		return nil, err
 	}

@@ -28,8 +28,8 @@ type Route struct {
 // Docker, podman, k3s, flannel and kubeadm take by default.
 var pools = [...]string{"10.200.0.0/14", "172.24.0.0/14", "192.168.192.0/18", "100.96.0.0/11"}
 
-// poolBits is the length of a chosen CIDR: 253 pods.
-const poolBits = 24
+// poolBits is the length of a chosen CIDR: 509 pods, more than a node takes.
+const poolBits = 23
 
 // ChooseCIDR returns the pod CIDR of an instance. A preferred one is checked:
 // IPv4, of a sensible size, and overlapping no route of an interface other
