@@ -165,19 +165,20 @@ func (c *carob) startPods(ctx context.Context, pods []*corev1.Pod, atATime int) 
 	}
 	defer w.Stop()
 	began = time.Now()
-	var g errgroup.Group
+	// Beside each other: the API ends a watch that nobody reads.
+	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range pods {
 		g.Go(func() error { _, err := c.pods().Create(ctx, p, metav1.CreateOptions{}); return err })
 	}
-	if err := g.Wait(); err != nil {
-		return 0, err
-	}
-	err = await(ctx, w, func(e watch.Event) bool {
-		if p := e.Object.(*corev1.Pod); e.Type != watch.Deleted && running(p) {
-			delete(waiting, p.Name)
-		}
-		return len(waiting) == 0
+	g.Go(func() error {
+		return await(ctx, w, func(e watch.Event) bool {
+			if p := e.Object.(*corev1.Pod); e.Type != watch.Deleted && running(p) {
+				delete(waiting, p.Name)
+			}
+			return len(waiting) == 0
+		})
 	})
+	err = g.Wait()
 	return time.Since(began), err
 }
 
@@ -194,11 +195,6 @@ func numbered(prefix string, from, n int, containers ...string) []*corev1.Pod {
 func (c *carob) clear(ctx context.Context, prefix string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*timeout)
 	defer cancel()
-	w, err := c.pods().Watch(ctx, metav1.ListOptions{})
-	if err != nil {
-		return err
-	}
-	defer w.Stop()
 	list, err := c.pods().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -215,6 +211,11 @@ func (c *carob) clear(ctx context.Context, prefix string) error {
 	if len(left) == 0 {
 		return nil
 	}
+	w, err := c.pods().Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
 	return await(ctx, w, func(e watch.Event) bool {
 		if e.Type == watch.Deleted {
 			delete(left, e.Object.(*corev1.Pod).Name)
