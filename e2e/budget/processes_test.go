@@ -2,58 +2,23 @@ package budget
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/carob-project/carob/e2e/harness"
 )
 
-// process is one of the machine's, as /proc shows it.
-type process struct {
-	pid, parent  int
-	args, cgroup string
-}
-
-func processes(t *testing.T) []process {
-	t.Helper()
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []process
-	for _, dir := range dirs {
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		stat, errStat := os.ReadFile(dir + "/stat")
-		args, errArgs := os.ReadFile(dir + "/cmdline")
-		cgroup, errCgroup := os.ReadFile(dir + "/cgroup")
-		if err != nil || errStat != nil || errArgs != nil || errCgroup != nil {
-			continue // it has ended
-		}
-		_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
-		fields := strings.Fields(rest)
-		parent, err := strconv.Atoi(fields[1])
-		if err != nil {
-			t.Fatalf("%s/stat: %s", dir, stat)
-		}
-		all = append(all, process{pid: pid, parent: parent, args: strings.ReplaceAll(string(args), "\x00", " "), cgroup: string(cgroup)})
-	}
-	return all
-}
-
 // belonging returns the instance's processes: carob, those that name its
 // directories, and the children of all these.
-func belonging(all []process, c *harness.Carob) map[int]process {
-	own := map[int]process{}
+func belonging(all []harness.Process, c *harness.Carob) map[int]harness.Process {
+	own := map[int]harness.Process{}
 	for grown := true; grown; {
 		grown = false
 		for _, p := range all {
-			_, known := own[p.pid]
-			_, child := own[p.parent]
-			if !known && (child || p.pid == c.PID() || strings.Contains(p.args, c.Dir)) {
-				own[p.pid], grown = p, true
+			_, known := own[p.PID]
+			_, child := own[p.Parent]
+			if !known && (child || p.PID == c.PID() || strings.Contains(p.Cmdline, c.Dir)) {
+				own[p.PID], grown = p, true
 			}
 		}
 	}
@@ -73,20 +38,20 @@ func TestProcessesOfAnIdlePod(t *testing.T) {
 	// What a machine needs once, whatever the number of pods, comes with the
 	// first one.
 	start(0)
-	first := belonging(processes(t), c)
+	first := belonging(harness.Processes(t), c)
 	const pods = 3
 	for i := range pods {
 		start(i + 1)
 	}
 	containers, beyond := 0, []string{}
-	for pid, p := range belonging(processes(t), c) {
+	for pid, p := range belonging(harness.Processes(t), c) {
 		if _, before := first[pid]; before {
 			continue
 		}
 		if inPod(p, uids) {
 			containers++
 		} else {
-			beyond = append(beyond, p.args)
+			beyond = append(beyond, strings.ReplaceAll(p.Cmdline, "\x00", " "))
 		}
 	}
 	if containers != 2*pods {
@@ -102,9 +67,9 @@ func TestProcessesOfAnIdlePod(t *testing.T) {
 	}
 }
 
-func inPod(p process, uids map[string]bool) bool {
+func inPod(p harness.Process, uids map[string]bool) bool {
 	for uid := range uids {
-		if strings.Contains(p.cgroup, uid) {
+		if strings.Contains(p.Cgroup, uid) {
 			return true
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -353,18 +352,7 @@ func (k client) leaves(t *testing.T) {
 // sleepers finds the processes of leaves.
 func sleepers(t *testing.T) []int {
 	t.Helper()
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pids []int
-	for _, d := range dirs {
-		if b, err := os.ReadFile(d + "/cmdline"); err == nil && string(b) == "sleep\x005004\x00" {
-			pid, _ := strconv.Atoi(filepath.Base(d))
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return harness.PIDs(t, func(cmdline string) bool { return cmdline == "sleep\x005004\x00" })
 }
 
 // TestInsideOutlivesCarob: a container with a terminal goes on when carob is

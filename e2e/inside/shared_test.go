@@ -2,8 +2,6 @@ package inside
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,18 +44,7 @@ spec:
 // instance alone: the binary is the instance's.
 func holders(t *testing.T) []int {
 	t.Helper()
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pids []int
-	for _, d := range dirs {
-		if b, err := os.ReadFile(d + "/cmdline"); err == nil && strings.Contains(string(b), "--hold-the-processes-of-the-pod") {
-			pid, _ := strconv.Atoi(filepath.Base(d))
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return harness.PIDs(t, func(cmdline string) bool { return strings.Contains(cmdline, "--hold-the-processes-of-the-pod") })
 }
 
 // sharesProcesses: containers see each other's processes, orphans are reaped,

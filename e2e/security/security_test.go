@@ -183,8 +183,14 @@ func TestWhatTheNodeLacksIsRefused(t *testing.T) {
 // ended waits until a pod has ended with this phase, reason and message.
 func ended(t *testing.T, c *harness.Carob, name, want string) {
 	t.Helper()
+	shows(t, c, name, "{.status.phase}/{.status.reason}: {.status.message}", want)
+}
+
+// shows waits until a template over a pod gives this.
+func shows(t *testing.T, c *harness.Carob, name, template, want string) {
+	t.Helper()
 	harness.Eventually(t, 20*time.Second, func() string {
-		if got := c.Get(t, "pod", name, "{.status.phase}/{.status.reason}: {.status.message}"); got != want {
+		if got := c.Get(t, "pod", name, template); got != want {
 			return got
 		}
 		return ""

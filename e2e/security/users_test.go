@@ -127,12 +127,8 @@ func nodeName(t *testing.T, c *harness.Carob) string {
 // waits waits until the container of a pod does, with this reason and message.
 func waits(t *testing.T, c *harness.Carob, name, want string) {
 	t.Helper()
-	harness.Eventually(t, 20*time.Second, func() string {
-		if got := c.Get(t, "pod", name, "{.status.containerStatuses[0].state.waiting.reason}: {.status.containerStatuses[0].state.waiting.message}"); got != want {
-			return got
-		}
-		return ""
-	})
+	const waiting = "{.status.containerStatuses[0].state.waiting"
+	shows(t, c, name, waiting+".reason}: "+waiting+".message}", want)
 }
 
 // Root of a pod has the say over what is the pod's, and none over the node.

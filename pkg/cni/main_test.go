@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/carob-project/carob/internal/osthread"
 )
 
 // isolated marks the child that runs the tests.
@@ -48,21 +49,6 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// inThread runs f on a thread that ends with it.
-func inThread(f func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			result <- inThread(f)
-			runtime.UnlockOSThread()
-			return
-		}
-		result <- f()
-	}()
-	return <-result
-}
-
 // newNetNS pins a new network namespace until the test ends.
 func newNetNS(t *testing.T) string {
 	t.Helper()
@@ -70,7 +56,7 @@ func newNetNS(t *testing.T) string {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := inThread(func() error {
+	err := osthread.Throwaway(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
 		}
@@ -93,7 +79,7 @@ func newNetNS(t *testing.T) string {
 // inNetNS runs f in a pinned network namespace.
 func inNetNS(t *testing.T, path string, f func() error) {
 	t.Helper()
-	err := inThread(func() error {
+	err := osthread.Throwaway(func() error {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err

@@ -7,12 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/carob-project/carob/internal/osthread"
 )
 
 // The kernel's interface to projects and their quotas, which is not in
@@ -72,14 +73,10 @@ func (d Dirs) probe() error {
 		return err
 	}
 	defer func() { _ = d.free(dir) }()
-	result := make(chan error, 1)
-	go func() {
-		// Whoever may go over limits would prove nothing. The thread ends
-		// with the goroutine, since it is not unlocked.
-		runtime.LockOSThread()
-		result <- errors.Join(unprivileged(), overfill(filepath.Join(dir, "file"), 4*allowed))
-	}()
-	return <-result
+	// Whoever may go over limits would prove nothing.
+	return osthread.Throwaway(func() error {
+		return errors.Join(unprivileged(), overfill(filepath.Join(dir, "file"), 4*allowed))
+	})
 }
 
 // unprivileged takes from the calling thread the right to go over limits.

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/carob-project/carob/internal/osthread"
 )
 
 // TestCapacity: where the file system has project quotas, a volume takes what it
@@ -34,16 +35,12 @@ func TestCapacity(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill := func(v *corev1.PersistentVolume, bytes int) error {
-		result := make(chan error, 1)
-		go func() {
-			runtime.LockOSThread() // the thread ends with the goroutine
+		return osthread.Throwaway(func() error {
 			if err := unprivileged(); err != nil {
-				result <- err
-				return
+				return err
 			}
-			result <- os.WriteFile(filepath.Join(v.Spec.Local.Path, "file"), make([]byte, bytes), 0o600)
-		}()
-		return <-result
+			return os.WriteFile(filepath.Join(v.Spec.Local.Path, "file"), make([]byte, bytes), 0o600)
+		})
 	}
 	full := func(err error) bool { return errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.ENOSPC) }
 	if err := fill(v, 512<<10); err != nil {

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carob-project/carob/internal/osthread"
 )
 
 // Localhost connects to a TCP port of the loopback interface in the network
@@ -21,24 +22,14 @@ func Localhost(ctx context.Context, path string, port uint16) (net.Conn, error) 
 	if path == "" {
 		return loopback(ctx, port)
 	}
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		// The thread is never unlocked: it ends with the goroutine, and no
-		// other one comes to run in a foreign namespace.
-		runtime.LockOSThread()
-		if err := enter(path); err != nil {
-			done <- result{err: err}
-			return
+	var conn net.Conn
+	err := osthread.Throwaway(func() (err error) {
+		if err = enter(path); err == nil {
+			conn, err = loopback(ctx, port)
 		}
-		conn, err := loopback(ctx, port)
-		done <- result{conn, err}
-	}()
-	r := <-done // the dialer heeds ctx
-	return r.conn, r.err
+		return err
+	})
+	return conn, err
 }
 
 // enter moves the calling thread into a network namespace.

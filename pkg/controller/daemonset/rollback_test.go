@@ -67,31 +67,29 @@ func (h *play) pass() {
 	}
 }
 
-// TestReturnsByChance: whatever a user writes, the set runs in the end what
-// works, and leaves nothing that does.
+// Round is one of the controller, after which time passes.
+func (h *play) Round(t *testing.T) {
+	t.Helper()
+	h.decide(t)
+	h.pass()
+}
+
+// Settled checks that the set is rolled out, and changes no more.
+func (h *play) Settled(t *testing.T) {
+	t.Helper()
+	if s := h.set.Status; int(s.UpdatedNumberScheduled) != len(h.nodes) || int(s.NumberAvailable) != len(h.nodes) {
+		t.Fatalf("%s is not rolled out: %+v", h.Latest, s)
+	}
+	before := h.set.DeepCopy()
+	h.decide(t)
+	if !apiequality.Semantic.DeepEqual(before, h.set) {
+		t.Errorf("a settled set changes:\n%+v\n%+v", before.Status, h.set.Status)
+	}
+}
+
 func TestReturnsByChance(t *testing.T) {
-	returned := 0
-	for seed := range uint64(300) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			h := newPlay(seed)
-			if !h.Run(t, func() {
-				h.decide(t)
-				h.pass()
-			}) {
-				return
-			}
-			returned += h.Returned
-			if s := h.set.Status; int(s.UpdatedNumberScheduled) != len(h.nodes) || int(s.NumberAvailable) != len(h.nodes) {
-				t.Fatalf("%s is not rolled out: %+v", h.Latest, s)
-			}
-			before := h.set.DeepCopy()
-			h.decide(t)
-			if !apiequality.Semantic.DeepEqual(before, h.set) {
-				t.Errorf("a settled set changes:\n%+v\n%+v", before.Status, h.set.Status)
-			}
-		})
-	}
-	if returned == 0 {
-		t.Error("nothing was ever returned from")
-	}
+	rollbacktest.Histories(t, func(seed uint64) (*play, *rollbacktest.Play) {
+		h := newPlay(seed)
+		return h, h.Play
+	})
 }

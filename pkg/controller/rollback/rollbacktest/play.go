@@ -55,8 +55,8 @@ func Annotations() map[string]string {
 	return map[string]string{rollback.Annotation: rollback.OnFailure, rollback.AnnotationDeadline: "150"}
 }
 
-// Write gives the workload another template, or one that it had before.
-func (p *Play) Write() { p.write([]string{works, hangs, crashes, crashes, ""}[p.IntN(5)]) }
+// writeAny gives the workload another template, or one that it had before.
+func (p *Play) writeAny() { p.write([]string{works, hangs, crashes, crashes, ""}[p.IntN(5)]) }
 
 func (p *Play) write(fate string) {
 	name := fmt.Sprintf("r%d", len(p.revisions))
@@ -147,16 +147,43 @@ func (p *Play) Become(pod *corev1.Pod, revision string) *corev1.Pod {
 	return pod
 }
 
-// Run plays rounds of a controller, with a user in between, until nothing should
+// Set is a workload in such a history.
+type Set interface {
+	// Round carries out a round of its controller, and lets time pass.
+	Round(t *testing.T)
+	// Settled checks that it is rolled out, and changes no more.
+	Settled(t *testing.T)
+}
+
+// Histories plays many: whatever a user writes, the set runs in the end what
+// works, and leaves nothing that does.
+func Histories[S Set](t *testing.T, begin func(seed uint64) (S, *Play)) {
+	t.Helper()
+	returned := 0
+	for seed := range uint64(300) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			set, p := begin(seed)
+			if p.run(t, func() { set.Round(t) }) {
+				returned += p.Returned
+				set.Settled(t)
+			}
+		})
+	}
+	if returned == 0 {
+		t.Error("nothing was ever returned from")
+	}
+}
+
+// run plays rounds of a controller, with a user in between, until nothing should
 // happen any more, and checks that the template works then. It returns false
 // where no template ever came to work, and there was nothing to return to.
-func (p *Play) Run(t testing.TB, round func()) bool {
+func (p *Play) run(t testing.TB, round func()) bool {
 	t.Helper()
 	for range 4 {
 		for range p.IntN(90) {
 			round()
 		}
-		p.Write()
+		p.writeAny()
 	}
 	for range 250 {
 		round()
