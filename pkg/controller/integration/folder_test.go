@@ -188,7 +188,6 @@ func TestFolder(t *testing.T) {
 	if text := w.value("early", "beside", ""); text != "" {
 		t.Error(text)
 	}
-	t.Log(strings.Join(w.events, "\n"))
 	w.write("web.yaml", fmt.Sprintf(brokenDeployment, "        image: x")+mapText("early", "beside", "1"))
 	eventually(t, func() string { return w.value("early", "beside", "1") })
 
