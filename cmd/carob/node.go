@@ -18,6 +18,7 @@ import (
 	"github.com/carob-project/carob/pkg/cgroup"
 	"github.com/carob-project/carob/pkg/cni"
 	"github.com/carob-project/carob/pkg/config"
+	"github.com/carob-project/carob/pkg/credentialprovider"
 	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/netdial"
 	"github.com/carob-project/carob/pkg/pod"
@@ -83,7 +84,7 @@ type runtimeHealth struct{ *ctrd.Runtime }
 func (r runtimeHealth) Check(ctx context.Context) error { return r.Ping(ctx) }
 
 // newNode puts this machine's agent together.
-func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime, network *cni.Network, logs *logstore.Store, tracer *tracing.Tracer, log *zap.Logger) (*agent.Agent, error) {
+func newNode(c config.Config, client kubernetes.Interface, plugins *credentialprovider.Provider, runtime *ctrd.Runtime, network *cni.Network, logs *logstore.Store, tracer *tracing.Tracer, log *zap.Logger) (*agent.Agent, error) {
 	cgroups, err := newCgroups(c, log.Named("cgroup"))
 	if err != nil {
 		return nil, err
@@ -106,7 +107,7 @@ func newNode(c config.Config, client kubernetes.Interface, runtime *ctrd.Runtime
 	}
 	node, err = agent.New(agent.Options{
 		Client: client, NodeName: c.NodeName, Handlers: c.Handlers(), UnlimitedHugePages: !cgroups.Info().LimitsHugePages(), NodeIPs: nodeIPs(c.Listen),
-		Runtime: runtime, View: runtime, Resizer: runtime, Groups: groups{cgroups, c.PodPIDsLimit}, Images: runtime, ImageLister: runtime,
+		Runtime: runtime, View: runtime, Resizer: runtime, Groups: groups{cgroups, c.PodPIDsLimit}, Images: runtime, ImageLister: runtime, Credentials: plugins,
 		Exec: ctrd.NewCommands(runtime, filepath.Join(c.RunDir, "exec")),
 		API:  podsReach(c.Listen, network.CIDR().IsValid(), nodeIPs(c.Listen)[0]), HostAPI: listener(c.Listen),
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},

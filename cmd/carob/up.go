@@ -23,6 +23,7 @@ import (
 	"github.com/carob-project/carob/pkg/component"
 	"github.com/carob-project/carob/pkg/config"
 	"github.com/carob-project/carob/pkg/controller/manager"
+	"github.com/carob-project/carob/pkg/credentialprovider"
 	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/etcd"
 	"github.com/carob-project/carob/pkg/footprint"
@@ -75,6 +76,10 @@ func (a *app) up(c config.Config) error {
 	if c, err = keepRange(c); err != nil {
 		return err
 	}
+	providers, err := credentialprovider.Load(c.ImageCredentialProviderConfig, c.ImageCredentialProviderBinDir)
+	if err != nil {
+		return fmt.Errorf("image-credential-provider-config: %w", err)
+	}
 	if err := c.Save(); err != nil {
 		return fmt.Errorf("data-dir: %w", err)
 	}
@@ -87,7 +92,7 @@ func (a *app) up(c config.Config) error {
 	if err != nil {
 		return fmt.Errorf("tracing: %w", err)
 	}
-	i := &instance{config: c, log: log, tracer: tracer}
+	i := &instance{config: c, log: log, tracer: tracer, providers: providers}
 	err = component.Run(ctx, i.components(), a.reportReady(), func() { a.reportUp(c, time.Since(began)) })
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesEnd)
 	defer cancel()
@@ -141,6 +146,8 @@ type instance struct {
 	config config.Config
 	log    *zap.Logger
 	tracer *tracing.Tracer
+	// providers are the plugins for credentials.
+	providers credentialprovider.Config
 
 	certificates *pki.Store
 	store        *etcd.Server
@@ -397,7 +404,8 @@ func (i *instance) newAgent(context.Context) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newNode(i.config, client, i.runtime, i.network, i.logs, i.tracer, i.log)
+	plugins := credentialprovider.New(i.providers, credentialprovider.Options{Accounts: tokens{client}, Log: i.log.Named("credentials")})
+	return newNode(i.config, client, plugins, i.runtime, i.network, i.logs, i.tracer, i.log)
 }
 
 // newLocalVolumes returns what makes and removes the volumes of this machine.

@@ -73,10 +73,15 @@ func (o objects) TrustBundles(ctx context.Context, signer string, s labels.Selec
 	return list.Items, nil
 }
 
-// tokens has the API make the tokens of pods.
+// tokens has the API make the tokens of pods, and reads whose they are.
 type tokens struct{ client kubernetes.Interface }
 
-// Token implements volume.Tokens.
+// Account implements credentialprovider.Accounts.
+func (t tokens) Account(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
+	return t.client.CoreV1().ServiceAccounts(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// Token implements volume.Tokens and credentialprovider.Accounts.
 func (t tokens) Token(ctx context.Context, p *corev1.Pod, audience string, seconds int64) (string, time.Time, error) {
 	req := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: &seconds,

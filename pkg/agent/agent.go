@@ -34,9 +34,11 @@ type Options struct {
 	// NodeIPs are the addresses of the node, the first its main one.
 	NodeIPs []string
 
-	Runtime     pod.Runtime
-	View        pod.RuntimeView
-	Images      pod.Images
+	Runtime pod.Runtime
+	View    pod.RuntimeView
+	Images  pod.Images
+	// Credentials is optional: what gives credentials beside the pods' Secrets.
+	Credentials Credentials
 	Sandboxes   pod.Sandboxes
 	SandboxView pod.SandboxView
 	Volumes     pod.Volumes

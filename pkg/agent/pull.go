@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,7 +38,11 @@ func (w *worker) pull(ctx context.Context, p *corev1.Pod, s pod.Step) error {
 	began := w.a.clock()
 	var mu sync.Mutex
 	said, pause := began, progressEvery
-	img, err := w.a.o.Images.Pull(ctx, s.Image, pod.PullOptions{Credentials: credentials, Progress: func(text string) {
+	provided, err := w.provided(ctx, p, s.Image)
+	if err != nil {
+		return err
+	}
+	img, err := w.a.o.Images.Pull(ctx, s.Image, pod.PullOptions{Credentials: credentials, Provided: provided, Progress: func(text string) {
 		w.note(s.ID(), text)
 		mu.Lock()
 		defer mu.Unlock()
@@ -73,6 +78,24 @@ func (w *worker) credentials(ctx context.Context, p *corev1.Pod) (all []pod.Cred
 		w.warning(p, "", reasonNoPullSecret, "Unable to use some image pull secrets (%v); attempting to pull the image may not succeed.", err)
 	}
 	return credentials, missing, nil
+}
+
+// Credentials gives a pod credentials for an image, which is named without tag
+// and digest, in their order.
+type Credentials interface {
+	Credentials(ctx context.Context, p *corev1.Pod, image string) []pod.Credential
+}
+
+// provided returns what the node knows itself of credentials for an image.
+func (w *worker) provided(ctx context.Context, p *corev1.Pod, image string) ([]pod.Credential, error) {
+	if w.a.o.Credentials == nil {
+		return nil, nil
+	}
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return nil, &pod.ImageNameError{Ref: image, Err: err}
+	}
+	return w.a.o.Credentials.Credentials(ctx, p, named.Name()), ctx.Err()
 }
 
 // tellMissing records which secrets were not there for a pull that failed. Like
@@ -118,6 +141,11 @@ func (w *worker) mayUse(ctx context.Context, p *corev1.Pod, img pod.Image) (bool
 	}
 	// Secrets that cannot be read open nothing; the pull says so.
 	credentials, _ := pod.Credentials(secrets)
+	provided, err := w.provided(ctx, p, img.Name)
+	if err != nil {
+		return false, err
+	}
+	credentials = append(credentials, provided...)
 	a := access{img.Keys, img.OpenTo(credentials)}
 	w.access[img.Name] = a
 	return a.open, nil

@@ -51,6 +51,10 @@ type Config struct {
 	// RegistryConfigDir holds a directory a registry, with a hosts.toml as
 	// containerd reads it.
 	RegistryConfigDir string `json:"registry-config-dir"`
+	// ImageCredentialProviderConfig is a CredentialProviderConfig, a file or a
+	// directory of them, whose plugins are in ImageCredentialProviderBinDir.
+	ImageCredentialProviderConfig string `json:"image-credential-provider-config"`
+	ImageCredentialProviderBinDir string `json:"image-credential-provider-bin-dir"`
 	// MaxParallelPulls is how many images are pulled from one registry at once.
 	MaxParallelPulls int64 `json:"max-parallel-pulls"`
 	// Init gives every container an init that reaps orphans, where the pod's
@@ -139,6 +143,8 @@ func (f *Flags) AddUpFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.given.CNIConfDir, "cni-conf-dir", d.CNIConfDir, "CNI configuration; carob's own bridge network where it holds none")
 	fs.StringVar(&f.given.CNIBinDir, "cni-bin-dir", d.CNIBinDir, "CNI plugins; several directories with a colon between them")
 	fs.StringVar(&f.given.RegistryConfigDir, "registry-config-dir", d.RegistryConfigDir, "directory with a hosts.toml a registry, as containerd reads them")
+	fs.StringVar(&f.given.ImageCredentialProviderConfig, "image-credential-provider-config", "", "the kubelet's CredentialProviderConfig, a file or a directory of them")
+	fs.StringVar(&f.given.ImageCredentialProviderBinDir, "image-credential-provider-bin-dir", "", "directory of the credential provider plugins")
 	fs.Int64Var(&f.given.MaxParallelPulls, "max-parallel-pulls", d.MaxParallelPulls, "how many images are pulled from one registry at once")
 	fs.BoolVar(&f.given.Init, "init", false, "give every container an init that reaps orphans (pods say so for themselves with the annotation carob.dev/init)")
 	fs.Int64Var(&f.given.PodPIDsLimit, "pod-pids-limit", d.PodPIDsLimit, "processes and threads that a pod may have; -1: as many as the machine")
@@ -256,6 +262,12 @@ func (c Config) Validate() error {
 	if c.ContainerdNamespace == "" {
 		bad("containerd-namespace", "", "must not be empty")
 	}
+	if c.ImageCredentialProviderConfig == "" && c.ImageCredentialProviderBinDir != "" {
+		bad("image-credential-provider-config", "", "must be given with image-credential-provider-bin-dir")
+	}
+	if c.ImageCredentialProviderBinDir == "" && c.ImageCredentialProviderConfig != "" {
+		bad("image-credential-provider-bin-dir", "", "must be given with image-credential-provider-config")
+	}
 	if c.MaxParallelPulls < 1 {
 		bad("max-parallel-pulls", strconv.FormatInt(c.MaxParallelPulls, 10), "must be 1 or more")
 	}
@@ -281,8 +293,9 @@ func (c Config) Validate() error {
 }
 
 func (c Config) absolute() (Config, error) {
-	for _, p := range []*string{&c.DataDir, &c.RunDir, &c.CNIConfDir, &c.RegistryConfigDir, &c.Manifests} {
-		if p == &c.Manifests && *p == "" {
+	optional := []*string{&c.Manifests, &c.ImageCredentialProviderConfig, &c.ImageCredentialProviderBinDir}
+	for _, p := range append(optional, &c.DataDir, &c.RunDir, &c.CNIConfDir, &c.RegistryConfigDir) {
+		if *p == "" && slices.Contains(optional, p) {
 			continue
 		}
 		abs, err := filepath.Abs(*p)

@@ -76,21 +76,23 @@ func TestLoadRefuses(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"unknown key":       {file: "datadir: /x\n", want: []string{"datadir", "config.yaml"}},
-		"not yaml":          {file: "listen: [\n", want: []string{"config.yaml"}},
-		"wrong type":        {file: "listen: [1]\n", want: []string{"listen"}},
-		"all at once":       {args: []string{"--listen", "nowhere", "--log-level", "loud", "--pod-cidr", "10.0.0.0/30"}, want: []string{"listen", "log-level", "pod-cidr"}},
-		"host name":         {args: []string{"--listen", "example.com:1"}, want: []string{"IP address"}},
-		"same directories":  {args: []string{"--data-dir", "/x", "--run-dir", "/x/"}, want: []string{"run-dir"}},
-		"node name":         {args: []string{"--node-name", "Not A Name"}, want: []string{"node-name"}},
-		"IPv6 pods":         {args: []string{"--pod-cidr", "fd00::/64"}, want: []string{"pod-cidr"}},
-		"format":            {args: []string{"--log-format", "xml"}, want: []string{"log-format"}},
-		"empty namespace":   {args: []string{"--containerd-namespace", ""}, want: []string{"containerd-namespace"}},
-		"missing data dir":  {args: []string{"--data-dir", ""}, want: []string{"data-dir"}},
-		"missing run dir":   {args: []string{"--run-dir", ""}, want: []string{"run-dir"}},
-		"missing the file":  {args: []string{"--config", "/nowhere/config.yaml"}, want: []string{"/nowhere/config.yaml"}},
-		"wrong address":     {args: []string{"--listen", "127.0.0.1"}, want: []string{"listen"}},
-		"pod range too big": {args: []string{"--pod-cidr", "0.0.0.0/0"}, want: []string{"pod-cidr"}},
+		"unknown key":        {file: "datadir: /x\n", want: []string{"datadir", "config.yaml"}},
+		"not yaml":           {file: "listen: [\n", want: []string{"config.yaml"}},
+		"wrong type":         {file: "listen: [1]\n", want: []string{"listen"}},
+		"all at once":        {args: []string{"--listen", "nowhere", "--log-level", "loud", "--pod-cidr", "10.0.0.0/30"}, want: []string{"listen", "log-level", "pod-cidr"}},
+		"host name":          {args: []string{"--listen", "example.com:1"}, want: []string{"IP address"}},
+		"same directories":   {args: []string{"--data-dir", "/x", "--run-dir", "/x/"}, want: []string{"run-dir"}},
+		"node name":          {args: []string{"--node-name", "Not A Name"}, want: []string{"node-name"}},
+		"IPv6 pods":          {args: []string{"--pod-cidr", "fd00::/64"}, want: []string{"pod-cidr"}},
+		"format":             {args: []string{"--log-format", "xml"}, want: []string{"log-format"}},
+		"empty namespace":    {args: []string{"--containerd-namespace", ""}, want: []string{"containerd-namespace"}},
+		"missing data dir":   {args: []string{"--data-dir", ""}, want: []string{"data-dir"}},
+		"missing run dir":    {args: []string{"--run-dir", ""}, want: []string{"run-dir"}},
+		"missing the file":   {args: []string{"--config", "/nowhere/config.yaml"}, want: []string{"/nowhere/config.yaml"}},
+		"wrong address":      {args: []string{"--listen", "127.0.0.1"}, want: []string{"listen"}},
+		"plugins, not where": {args: []string{"--image-credential-provider-config", "/x"}, want: []string{"image-credential-provider-bin-dir"}},
+		"plugins, not which": {args: []string{"--image-credential-provider-bin-dir", "/x"}, want: []string{"image-credential-provider-config"}},
+		"pod range too big":  {args: []string{"--pod-cidr", "0.0.0.0/0"}, want: []string{"pod-cidr"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := tc.args

@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/zap"
 
+	"github.com/carob-project/carob/internal/killtree"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -193,7 +194,7 @@ func (c *command) followSize(ctx context.Context, sizes <-chan pod.TerminalSize)
 func (c *command) kill(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), execEnd)
 	defer cancel()
-	killTree(c.pid)
+	killtree.Kill(c.pid)
 	_, err := c.r.client.TaskService().Kill(ctx, &tasks.KillRequest{
 		ContainerID: c.container, ExecID: c.id, Signal: uint32(syscall.SIGKILL),
 	})
@@ -253,7 +254,7 @@ func (r *Runtime) cleanCommands(ctx context.Context) error {
 	for _, dir := range left {
 		id, exec, _ := strings.Cut(filepath.Base(dir), pipeDirMark)
 		if p, err := service.Get(ctx, &tasks.GetRequest{ContainerID: id, ExecID: exec}); err == nil {
-			killTree(int(p.Process.Pid))
+			killtree.Kill(int(p.Process.Pid))
 			// What has ended meanwhile is deleted below.
 			_, _ = service.Kill(ctx, &tasks.KillRequest{ContainerID: id, ExecID: exec, Signal: uint32(syscall.SIGKILL)})
 			_, _ = service.Wait(ctx, &tasks.WaitRequest{ContainerID: id, ExecID: exec})

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/carob-project/carob/internal/killtree"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -73,8 +74,8 @@ func TestExecWithStreams(t *testing.T) {
 			t.Error(err)
 		}
 		eventually(t, "the whole tree is killed", func() bool {
-			return !slices.ContainsFunc(processes(), func(p descent) bool {
-				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
+			return !slices.ContainsFunc(killtree.Processes(), func(p killtree.Process) bool {
+				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
 				return string(line) == "sleep\x006006\x00"
 			})
 		})

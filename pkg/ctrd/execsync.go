@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/carob-project/carob/internal/killtree"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -148,7 +149,7 @@ func (r *Commands) execSync(ctx context.Context, id string, spec *anypb.Any, pip
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	killTree(int(started.GetPid()))
+	killtree.Kill(int(started.GetPid()))
 	select {
 	case <-ended:
 	case <-time.After(execDrain):

@@ -9,8 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/carob-project/carob/internal/killtree"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -68,40 +67,11 @@ func TestExec(t *testing.T) {
 
 // lives says whether a process with these arguments runs.
 func lives(args string) bool {
-	for _, p := range processes() {
-		line, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/cmdline")
+	for _, p := range killtree.Processes() {
+		line, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/cmdline")
 		if err == nil && strings.HasPrefix(string(line), args+"\x00") {
 			return true
 		}
 	}
 	return false
-}
-
-func TestDescendants(t *testing.T) {
-	all := []descent{
-		{pid: 1}, {pid: 10, parent: 1, session: 10}, {pid: 11, parent: 10, session: 10},
-		{pid: 12, parent: 11, session: 12}, // a session of its own
-		{pid: 13, parent: 1, session: 10},  // lost its parent
-		{pid: 20, parent: 1, session: 20},
-	}
-	if diff := cmp.Diff([]int{10, 11, 12, 13}, descendants(all, 10, nil)); diff != "" {
-		t.Error(diff)
-	}
-	known := map[int]bool{10: true, 11: true, 13: true}
-	if diff := cmp.Diff([]int{12}, descendants(all, 10, known)); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("7 (a) b) S 1 7 7 0 -1"))
-	f.Add([]byte("7 (sh"))
-	f.Fuzz(func(t *testing.T, line []byte) { parseStat(7, line) })
-}
-
-func TestParseStat(t *testing.T) {
-	p, ok := parseStat(7, []byte("7 (a) (b) S 3 4 5 0 -1"))
-	if !ok || p.state != 'S' || p.descent != (descent{7, 3, 5}) {
-		t.Errorf("%+v %v", p, ok)
-	}
 }

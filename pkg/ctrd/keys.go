@@ -24,7 +24,7 @@ const (
 // credential: as long as the name stands for the same image, whoever may use it
 // keeps that right. Who needs none opens it to all.
 func (r *Runtime) keysAfter(ctx context.Context, name string, target ocispec.Descriptor, used *pod.Credential) (string, error) {
-	if used == nil {
+	if used == nil || used.Node {
 		return "", nil
 	}
 	is, err := r.client.ImageService().Get(ctx, name)

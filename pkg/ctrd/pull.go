@@ -36,7 +36,7 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o pod.PullOptions) (pod.
 		return pod.Image{}, err
 	}
 	name := named.String()
-	fit := matching(o.Credentials, named)
+	fit := append(matching(o.Credentials, named), matching(o.Provided, named)...)
 	return r.pulls.do(r.scoped(ctx), name+fingerprint(fit), o.Progress, func(ctx context.Context, tell func(string)) (pod.Image, error) {
 		img, err := r.pull(ctx, named, fit, tell)
 		if err != nil {

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -18,8 +19,11 @@ import (
 // Credential opens a part of a registry. It must never be logged: printed it
 // shows where it is from, and no more.
 type Credential struct {
-	// Secret is the one it was read from, empty for none.
-	Secret types.UID
+	// Secret is the one it was read from, Account the service account that it
+	// was given for; empty for none.
+	Secret, Account types.UID
+	// Node: all pods of the node may use what it opens.
+	Node bool
 	// Registry is a host, with a port and a path where those matter. Parts of
 	// the host may hold patterns, as *.example.org.
 	Registry string
@@ -34,10 +38,10 @@ func (c Credential) String() string { return "credential for " + c.Registry }
 func (c Credential) GoString() string { return c.String() }
 
 // Key marks an image that was pulled with the credential, without showing it:
-// the Secret's UID, and a part of a hash of what it says.
+// the UID of the Secret or of the account, and a part of a hash of what it says.
 func (c Credential) Key() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", c.Registry, c.Username, c.Password, c.IdentityToken))
-	return string(c.Secret) + keyJoint + hex.EncodeToString(sum[:keyBytes])
+	return string(cmp.Or(c.Secret, c.Account)) + keyJoint + hex.EncodeToString(sum[:keyBytes])
 }
 
 const (
@@ -46,15 +50,15 @@ const (
 )
 
 // OpenTo says whether a pod with these credentials may use the image as it is
-// on the node: everybody may use one without keys, and who has the Secret that
-// it was pulled with, or another one that says the same.
+// on the node: everybody may use one without keys, and who has the Secret or
+// the account that it was pulled with, or a credential that says the same.
 func (i Image) OpenTo(credentials []Credential) bool {
 	keys := strings.Fields(i.Keys)
 	for _, c := range credentials {
-		secret, hash, _ := strings.Cut(c.Key(), keyJoint)
+		owner, hash, _ := strings.Cut(c.Key(), keyJoint)
 		for _, key := range keys {
-			s, h, _ := strings.Cut(key, keyJoint)
-			if h == hash || secret != "" && s == secret {
+			o, h, _ := strings.Cut(key, keyJoint)
+			if h == hash || owner != "" && o == owner {
 				return true
 			}
 		}
@@ -67,6 +71,8 @@ type PullOptions struct {
 	// Credentials that match the image are tried in their order, the more
 	// specific ones first; without one the registry is asked anonymously.
 	Credentials []Credential
+	// Provided are tried likewise after all of those.
+	Provided []Credential
 	// Progress may be nil; it is called from any goroutine with a short text,
 	// at most once a second.
 	Progress func(string)

@@ -53,6 +53,9 @@ func TestWhoMayUseAnImage(t *testing.T) {
 	c := Credential{Secret: "uid", Registry: "r.example", Username: "u", Password: "p"}
 	renamed, changed, other := c, c, Credential{Secret: "other", Registry: "r.example", Username: "u", Password: "q"}
 	renamed.Secret, changed.Password = "another", "new"
+	given := Credential{Account: "account", Registry: "r.example", Password: "t"}
+	renewed, foreign := given, given
+	renewed.Password, foreign.Account, foreign.Password = "n", "foreign", "f"
 	nobodys := c
 	nobodys.Secret = ""
 	for name, x := range map[string]struct {
@@ -67,6 +70,8 @@ func TestWhoMayUseAnImage(t *testing.T) {
 		"of the same Secret":        {c.Key(), []Credential{changed}, true},
 		"with another":              {c.Key(), []Credential{other}, false},
 		"one of several":            {other.Key() + " " + c.Key(), []Credential{renamed}, true},
+		"of the same account":       {given.Key(), []Credential{renewed}, true},
+		"of another account":        {given.Key(), []Credential{foreign}, false},
 		"of no Secret, like a pull": {nobodys.Key(), []Credential{{Registry: "x"}}, false},
 	} {
 		if got := (Image{Keys: x.keys}).OpenTo(x.have); got != x.want {

@@ -1,4 +1,6 @@
-package ctrd
+// Package killtree ends a process together with everything it started, however
+// that has hidden itself.
+package killtree
 
 import (
 	"bytes"
@@ -9,21 +11,22 @@ import (
 	"syscall"
 )
 
-// descent is what /proc says about where a process comes from.
-type descent struct {
-	pid, parent, session int
+// Process is what /proc says about where a process comes from.
+type Process struct {
+	PID, Parent, Session int
 }
 
-// killTree kills a process that was executed in a container and everything it
-// started: its descendants, and what of its session has lost its parents. They
-// are stopped first, so that none of them can start another one unseen.
-func killTree(pid int) {
+// Kill kills a process that leads a session, as what is executed in a container
+// does, and everything it started: its descendants, and what of its session has
+// lost its parents. They are stopped first, so that none of them can start
+// another one unseen.
+func Kill(pid int) {
 	if pid <= 1 {
 		return
 	}
 	found := map[int]bool{}
 	for range 100 {
-		fresh := descendants(processes(), pid, found)
+		fresh := descendants(Processes(), pid, found)
 		for _, p := range fresh {
 			found[p] = true
 			_ = syscall.Kill(p, syscall.SIGSTOP) // it may have ended
@@ -39,31 +42,31 @@ func killTree(pid int) {
 
 // descendants returns those of the processes that belong to the tree of pid and
 // were not known before.
-func descendants(all []descent, pid int, known map[int]bool) []int {
+func descendants(all []Process, pid int, known map[int]bool) []int {
 	var fresh []int
 	in := func(p int) bool { return p == pid || known[p] }
 	for changed := true; changed; {
 		changed = false
 		for _, p := range all {
-			if known[p.pid] || p.pid != pid && p.session != pid && !in(p.parent) && !slices.Contains(fresh, p.parent) {
+			if known[p.PID] || p.PID != pid && p.Session != pid && !in(p.Parent) && !slices.Contains(fresh, p.Parent) {
 				continue
 			}
-			if slices.Contains(fresh, p.pid) {
+			if slices.Contains(fresh, p.PID) {
 				continue
 			}
-			fresh, changed = append(fresh, p.pid), true
+			fresh, changed = append(fresh, p.PID), true
 		}
 	}
 	return fresh
 }
 
-// processes lists those of the machine; one that ends meanwhile is left out.
-func processes() []descent {
+// Processes lists those of the machine; one that ends meanwhile is left out.
+func Processes() []Process {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	var all []descent
+	var all []Process
 	for _, d := range dirs {
 		pid, err := strconv.Atoi(d.Name())
 		if err != nil {
@@ -74,14 +77,14 @@ func processes() []descent {
 			continue
 		}
 		if p, ok := parseStat(pid, stat); ok && p.state != 'Z' {
-			all = append(all, p.descent)
+			all = append(all, p.Process)
 		}
 	}
 	return all
 }
 
 type statLine struct {
-	descent
+	Process
 	state byte
 }
 
@@ -95,5 +98,5 @@ func parseStat(pid int, line []byte) (statLine, bool) {
 	}
 	parent, err1 := strconv.Atoi(string(f[1]))
 	session, err2 := strconv.Atoi(string(f[3]))
-	return statLine{descent{pid, parent, session}, f[0][0]}, err1 == nil && err2 == nil
+	return statLine{Process{pid, parent, session}, f[0][0]}, err1 == nil && err2 == nil
 }
