@@ -17,7 +17,7 @@ func TestLifeCycle(t *testing.T) {
 	for name, f := range map[string]func(*testing.T, *harness.Carob){
 		"liveness": liveness, "readiness": readiness, "startup": startup, "hooks": hooks, "failed hook": failedHook,
 		"sidecars": sidecars, "job with a sidecar": job, "readiness gate": gate, "scheduling gate": scheduling,
-		"stop signal": stopSignal, "restart rules": restartRules, "image change": imageChange,
+		"stop signal": stopSignal, "OOM kill": oom, "restart rules": restartRules, "image change": imageChange,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
