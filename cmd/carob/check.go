@@ -14,6 +14,7 @@ import (
 	"github.com/carob-project/carob/pkg/check"
 	"github.com/carob-project/carob/pkg/cni"
 	"github.com/carob-project/carob/pkg/config"
+	"github.com/carob-project/carob/pkg/ctrd"
 	"github.com/carob-project/carob/pkg/logging"
 )
 
@@ -57,6 +58,7 @@ func where(c config.Config) check.Where {
 		DataDir: c.DataDir, RunDir: c.RunDir, Listen: c.Listen, BinDirs: c.CNIBinDirs(), Running: running(c),
 		Address: address, AddressGiven: c.ContainerdAddress != "", ContainerdVersion: containerdVersion,
 		CgroupDriver: driver, InitPath: initPath(),
+		Users: func(ctx context.Context) check.Users { return ownUsers(ctx, c, address) },
 		LoadCNI: func() (string, error) {
 			n, err := cni.New(networkOptions(c, nil))
 			if err != nil {
@@ -65,6 +67,28 @@ func where(c config.Config) check.Where {
 			return n.Describe()
 		},
 	}
+}
+
+// ownUsers finds out what keeps pods from having users of their own.
+func ownUsers(ctx context.Context, c config.Config, address string) (u check.Users) {
+	why := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	}
+	if u.Kernel = why(ctrd.KernelMapsIDs()); u.Kernel != "" {
+		return u // nothing else can be tried
+	}
+	images, _, own := c.PrivateContainerd()
+	if root, err := imageRoot(ctx, address); err == nil {
+		images = root
+	} else {
+		address = own
+	}
+	u.Runtime = why(ctrd.RuntimeMapsIDs(ctx, address))
+	u.Data, u.Images = why(ctrd.DirMapsIDs(c.DataDir)), why(ctrd.DirMapsIDs(images))
+	return u
 }
 
 func printFindings(out io.Writer, findings []check.Finding) error {

@@ -98,16 +98,33 @@ func connectRunning(ctx context.Context, c config.Config, log *zap.Logger) (*ctr
 }
 
 // containerdVersion asks the containerd behind a socket.
-func containerdVersion(ctx context.Context, address string) (string, error) {
+func containerdVersion(ctx context.Context, address string) (version string, err error) {
+	err = askContainerd(ctx, address, func(r *ctrd.Runtime) error {
+		version, err = r.Version(ctx)
+		return err
+	})
+	return version, err
+}
+
+// imageRoot is where the containerd behind a socket keeps what it mounts.
+func imageRoot(ctx context.Context, address string) (root string, err error) {
+	err = askContainerd(ctx, address, func(r *ctrd.Runtime) error {
+		root, err = r.ImageRoot(ctx)
+		return err
+	})
+	return root, err
+}
+
+func askContainerd(ctx context.Context, address string, ask func(*ctrd.Runtime) error) error {
 	if err := answers(ctx, address); err != nil {
-		return "", err
+		return err
 	}
 	r, err := ctrd.Connect(ctx, ctrd.Options{Address: address, Namespace: config.Default().ContainerdNamespace, Instance: "check", ImagesOnly: true, Log: zap.NewNop()})
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = r.Close() }()
-	return r.Version(ctx)
+	return ask(r)
 }
 
 // initPath is where carob-init belongs: beside this program.

@@ -101,7 +101,7 @@ func TestVersionCompletionAndHelp(t *testing.T) {
 func TestCheck(t *testing.T) {
 	c := harness.New(t)
 	out := c.Must(t, "check")
-	for _, w := range []string{"root", "cgroups", "containerd", "runc", "CNI plugins", "address"} {
+	for _, w := range []string{"root", "cgroups", "containerd", "runc", "CNI plugins", "address", "hostUsers: false"} {
 		if !strings.Contains(out, w) {
 			t.Errorf("no line about %s:\n%s", w, out)
 		}

@@ -14,7 +14,9 @@ type Level string
 
 // The levels. carob can't run where one finding is Fail.
 const (
-	OK   Level = "ok"
+	OK Level = "ok"
+	// Note is something carob runs without and pods may ask for.
+	Note Level = "note"
 	Warn Level = "warn"
 	Fail Level = "FAIL"
 )
@@ -67,6 +69,8 @@ type Facts struct {
 	// OwnCaps tells whether raised limits can be set.
 	SysResource bool
 	IPForward   bool
+	// Users tells whether pods can have users of their own.
+	Users Users
 }
 
 // Feature is something the kernel offers or not.
@@ -117,7 +121,7 @@ func Judge(f Facts) []Finding {
 	for _, k := range f.Features {
 		add("kernel: "+k.Name, Fail, !k.Present, presence(k.Present), k.Remedy)
 	}
-	r = append(r, cgroups(f), limits(f))
+	r = append(r, cgroups(f), limits(f), users(f))
 	r = append(r, containerd(f), tool("containerd shim", f.Shim, "apt-get install containerd"), tool("runc", f.Runc, "apt-get install runc"))
 	add("carob-init", Warn, f.InitMissing != "", initDetail(f),
 		"put it beside carob (`make build` makes both): without it pods with shareProcessNamespace or carob.dev/init do not start")

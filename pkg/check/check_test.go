@@ -38,10 +38,21 @@ func TestJudge(t *testing.T) {
 		"bad CNI file":            {func(f *Facts) { f.CNIError = "10-x.conflist: line 3" }, Fail, "line 3"},
 		"address taken":           {func(f *Facts) { f.ListenError = "in use" }, Fail, "in use"},
 		"address taken by itself": {func(f *Facts) { f.ListenError, f.Running = "in use", 7 }, OK, ""},
-		"directory":               {func(f *Facts) { f.Dirs[0].Error = "is a file" }, Fail, "is a file"},
-		"run directory low":       {func(f *Facts) { f.Dirs[0] = Dir{Path: "/run/carob", FreeBytes: 1 << 20, Run: true} }, Warn, "1 MiB free"},
-		"run directory small":     {func(f *Facts) { f.Dirs[0] = Dir{Path: "/run/carob", FreeBytes: 200 << 20, Run: true} }, OK, ""},
-		"disk low":                {func(f *Facts) { f.Dirs[0].FreeBytes = 1 << 20 }, Warn, "1 MiB free"},
+		"kernel without users":    {func(f *Facts) { f.Users.Kernel, f.Users.Runtime = "too old", "too old as well" }, Note, "the kernel: too old"},
+		"runtime without users":   {func(f *Facts) { f.Users.Runtime = "runc: no features" }, Note, "runc: no features"},
+		"volumes without users":   {func(f *Facts) { f.Users.Data = "/var/lib/carob is on nfs" }, Note, "nfs"},
+		"images without users":    {func(f *Facts) { f.Users.Images, f.SystemContainerd = "/x is on zfs", "2.4.2" }, Note, "zfs"},
+		"images without users, private containerd": {func(f *Facts) {
+			f.Users.Images, f.SystemContainerd, f.ContainerdBinary = "/x is on zfs", "", "containerd github.com/containerd/containerd/v2 v2.4.2 abc (/usr/bin/containerd)"
+		}, Note, "zfs"},
+		"images that are copied": {func(f *Facts) { f.Users.Images = "/x is on zfs" }, OK, ""},
+		"images that are copied, private containerd": {func(f *Facts) {
+			f.Users.Images, f.SystemContainerd, f.ContainerdBinary = "/x is on zfs", "", "containerd github.com/containerd/containerd 1.6.20~ds1 (/usr/bin/containerd)"
+		}, OK, ""},
+		"directory":           {func(f *Facts) { f.Dirs[0].Error = "is a file" }, Fail, "is a file"},
+		"run directory low":   {func(f *Facts) { f.Dirs[0] = Dir{Path: "/run/carob", FreeBytes: 1 << 20, Run: true} }, Warn, "1 MiB free"},
+		"run directory small": {func(f *Facts) { f.Dirs[0] = Dir{Path: "/run/carob", FreeBytes: 200 << 20, Run: true} }, OK, ""},
+		"disk low":            {func(f *Facts) { f.Dirs[0].FreeBytes = 1 << 20 }, Warn, "1 MiB free"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := good()
@@ -77,12 +88,16 @@ func TestGatherSeesThisMachine(t *testing.T) {
 		DataDir: dir + "/not/there/yet", RunDir: "/proc/version", Listen: l.Addr().String(), Address: dir + "/c.sock",
 		ContainerdVersion: func(context.Context, string) (string, error) { return "", errors.New("nobody answers") },
 		LoadCNI:           func() (string, error) { return "", nil },
+		Users:             func(context.Context) Users { return Users{Kernel: "asked"} },
 	})
 	if f.Kernel == "" || f.CgroupVersion == 0 || len(f.Features) == 0 {
 		t.Errorf("the kernel was not seen: %+v", f)
 	}
 	if f.ListenError == "" {
 		t.Error("a taken address looks free")
+	}
+	if f.Users.Kernel != "asked" {
+		t.Errorf("users: %+v", f.Users)
 	}
 	if f.ContainerdError != "nobody answers" {
 		t.Errorf("containerd: %q", f.ContainerdError)

@@ -35,6 +35,8 @@ type Where struct {
 	// LoadCNI returns the user's CNI configuration file, empty where there
 	// is none, or why it cannot be used.
 	LoadCNI func() (string, error)
+	// Users finds out what keeps pods from having users of their own.
+	Users func(ctx context.Context) Users
 }
 
 // probeTimeout bounds each look at something that may hang.
@@ -69,6 +71,11 @@ func Gather(ctx context.Context, w Where) Facts {
 		dir := lookAtDir(d)
 		dir.Run = d == w.RunDir
 		f.Dirs = append(f.Dirs, dir)
+	}
+	if w.Users != nil {
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
+		f.Users = w.Users(ctx)
 	}
 	f.SysResource = hasCapability(unix.CAP_SYS_RESOURCE)
 	fwd, _ := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
