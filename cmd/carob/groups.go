@@ -14,6 +14,7 @@ import (
 type groups struct {
 	cgroups   *cgroup.Manager
 	pidsLimit int64
+	qos       pod.MemoryQoS
 }
 
 func groupOf(p *corev1.Pod) string {
@@ -22,6 +23,7 @@ func groupOf(p *corev1.Pod) string {
 
 // ResizePod implements agent.Groups.
 func (g groups) ResizePod(ctx context.Context, p *corev1.Pod, r pod.Resources) error {
+	r = g.qos.Pod(r, p)
 	r.PIDsLimit = g.pidsLimit
 	return g.cgroups.ResizePod(ctx, groupOf(p), r)
 }

@@ -47,7 +47,7 @@ func newSandboxes(c config.Config, network *cni.Network, cgroups *cgroup.Manager
 	return sandbox.New(sandbox.Options{
 		Dir: sandboxesDir(c), Network: network, Cgroups: cgroups, NodeIPs: nodeIPs(c.Listen), Log: log,
 		Resources: func(p *corev1.Pod) pod.Resources {
-			r := pod.PodResources(p)
+			r := c.MemoryQoS().Pod(pod.PodResources(p), p)
 			r.PIDsLimit = c.PodPIDsLimit
 			return r
 		},
@@ -89,6 +89,11 @@ func newNode(c config.Config, client kubernetes.Interface, plugins *credentialpr
 	if err != nil {
 		return nil, err
 	}
+	qos := c.MemoryQoS()
+	if qos != (pod.MemoryQoS{}) && cgroups.Info().Version != cgroup.V2 {
+		log.Warn("memory-throttling-factor and memory-reservation-policy have no effect: this machine has no cgroup v2")
+	}
+	cgroups.ReserveMemory(context.Background(), qos.Reserve)
 	sandboxes, err := newSandboxes(c, network, cgroups, log.Named("sandbox"))
 	if err != nil {
 		return nil, err
@@ -107,7 +112,8 @@ func newNode(c config.Config, client kubernetes.Interface, plugins *credentialpr
 	}
 	node, err = agent.New(agent.Options{
 		Client: client, NodeName: c.NodeName, Handlers: c.Handlers(), UnlimitedHugePages: !cgroups.Info().LimitsHugePages(), NodeIPs: nodeIPs(c.Listen),
-		Runtime: runtime, View: runtime, Resizer: runtime, Groups: groups{cgroups, c.PodPIDsLimit}, Images: runtime, ImageLister: runtime, Credentials: plugins,
+		Runtime: runtime, View: runtime, Resizer: runtime, Groups: groups{cgroups, c.PodPIDsLimit, qos}, MemoryQoS: qos,
+		Images: runtime, ImageLister: runtime, Credentials: plugins,
 		Exec: ctrd.NewCommands(runtime, filepath.Join(c.RunDir, "exec")),
 		API:  podsReach(c.Listen, network.CIDR().IsValid(), nodeIPs(c.Listen)[0]), HostAPI: listener(c.Listen),
 		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},

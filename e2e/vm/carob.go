@@ -12,20 +12,26 @@ import (
 // readyWithin bounds the wait for something in the machine.
 const readyWithin = 4 * time.Minute
 
-// Up starts carob in the machine as a service manager would, and returns when
-// it is ready.
-func (m *Machine) Up(t testing.TB) {
+// Up starts carob in the machine as a service manager would, with these flags
+// beside its usual ones, and returns when it is ready.
+func (m *Machine) Up(t testing.TB, flags ...string) {
 	t.Helper()
 	began := time.Now()
 	m.Sh(t, `echo "--- start at $(date)" >> /var/log/carob.log
 		from=$(wc -l < /var/log/carob.log)
-		setsid carob up --eviction-hard memory.available=10Mi,nodefs.available=1% >> /var/log/carob.log 2>&1 < /dev/null &
+		setsid carob up --eviction-hard memory.available=10Mi,nodefs.available=1% `+strings.Join(flags, " ")+` >> /var/log/carob.log 2>&1 < /dev/null &
 		pid=$!
 		until tail -n +$from /var/log/carob.log | grep -q '^carob is ready'; do
 			kill -0 $pid 2>/dev/null || { tail -n +$from /var/log/carob.log; exit 1; }
 			usleep 100000
 		done`)
 	t.Logf("carob was up after %v", time.Since(began).Round(100*time.Millisecond))
+}
+
+// Stop ends carob as a service manager would; its pods run on.
+func (m *Machine) Stop(t testing.TB) {
+	t.Helper()
+	m.Sh(t, `pid=$(cat /run/carob/carob.pid); kill -TERM $pid; while kill -0 $pid 2>/dev/null; do usleep 100000; done`)
 }
 
 // Prepared boots a machine, notes its state, starts carob and imports the test

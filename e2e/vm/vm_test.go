@@ -125,7 +125,7 @@ func TestControlGroupsOfVersion2(t *testing.T) {
 		guaranteed + "/" + only + "/cpu.weight": "39",
 		guaranteed + "/" + only + "/memory.max": strconv.Itoa(16 << 20),
 	} {
-		if got := strings.TrimSpace(m.Sh(t, "cat /sys/fs/cgroup/carob-*/"+file)); got != want {
+		if got := m.groupFile(t, file); got != want {
 			t.Errorf("%s: %s, want %s", file, got, want)
 		}
 	}
@@ -160,6 +160,12 @@ func TestControlGroupsOfVersion2(t *testing.T) {
 		t.Errorf("the tests of pkg/cgroup:\n%s", out)
 	}
 	t.Logf("%d tests of pkg/cgroup passed", strings.Count(out, "\n--- PASS"))
+}
+
+// groupFile reads a control file below carob's group.
+func (m *Machine) groupFile(t *testing.T, file string) string {
+	t.Helper()
+	return strings.TrimSpace(m.Sh(t, "cat /sys/fs/cgroup/carob-*/"+file))
 }
 
 func fetch(url string) (string, error) {

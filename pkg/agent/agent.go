@@ -46,6 +46,8 @@ type Options struct {
 	// Resizer and Groups change the resources of what runs.
 	Resizer Resizer
 	Groups  Groups
+	// MemoryQoS is that of containers; Groups have that of pods.
+	MemoryQoS pod.MemoryQoS
 	// Exec executes the commands of probes and hooks; optional: without it
 	// they cannot be carried out.
 	Exec probe.Execer
@@ -346,4 +348,10 @@ func (a *Agent) Allocatable() corev1.ResourceList {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.allocatable
+}
+
+// allocatableMemory is that in bytes; 0 where it is not known.
+func (a *Agent) allocatableMemory() int64 {
+	q := a.Allocatable()[corev1.ResourceMemory]
+	return q.Value()
 }

@@ -37,6 +37,7 @@ func (w *worker) create(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Ob
 	args := pod.RequestArgs{
 		Container: s.Container, Number: s.Number, Streak: s.Streak,
 		Sandbox: *o.Sandbox, NodeMemory: w.a.memory.Load(), NodeHostname: nodeHostname(),
+		MemoryQoS: w.a.o.MemoryQoS, Allocatable: w.a.allocatableMemory(),
 		Init: pod.WantsInit(p, w.a.o.Init), Handler: handler,
 	}
 	w.tellVolumes(p)

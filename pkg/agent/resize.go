@@ -213,12 +213,17 @@ func (w *worker) resize(ctx context.Context, p *corev1.Pod, o pod.Observed) erro
 	}
 	for _, at := range inOrder(p, o, todo) {
 		c, _ := pod.FindContainer(p, at.Container)
-		err := w.a.o.Resizer.SetResources(ctx, at.ID, pod.ResourcesFor(p, c), pod.SpecHash(c), pod.AppliedFor(p, c))
+		err := w.a.o.Resizer.SetResources(ctx, at.ID, w.resourcesFor(p, c), pod.SpecHash(c), pod.AppliedFor(p, c))
 		if err != nil && !errors.Is(err, pod.ErrNotFound) {
 			return err
 		}
 	}
 	return w.a.o.Groups.ResizePod(ctx, p, want)
+}
+
+// resourcesFor are those that a container is resized to, as it would be made.
+func (w *worker) resourcesFor(p *corev1.Pod, c *corev1.Container) pod.Resources {
+	return w.a.o.MemoryQoS.Container(pod.ResourcesFor(p, c), p, c, w.a.allocatableMemory())
 }
 
 // inOrder puts the attempts to resize in order: those whose limits fall first.

@@ -39,6 +39,9 @@ type Manager struct {
 	mu sync.Mutex
 	// all bounds the group of all pods.
 	all pod.Resources
+	// reserve says that the levels above pods have the protection of memory
+	// that the pods have together.
+	reserve bool
 }
 
 // New returns the manager of the tree below root, an absolute path of one
@@ -206,10 +209,13 @@ func (m *Manager) hierarchy(controller string) string {
 	return m.info.Mounts[controller]
 }
 
-// balance gives the burstable level the CPU shares that its pods have
-// together; else many burstable pods would share what one guaranteed pod
+// balance gives the levels above pods what their pods have together: of memory
+// protection, and, the burstable level, of CPU shares. Else many burstable pods would share what one guaranteed pod
 // weighs. It is an optimisation: a failure is only logged.
 func (m *Manager) balance(ctx context.Context) {
+	if m.reserve {
+		m.protect(ctx)
+	}
 	level := path.Join(kubepods, burstable)
 	file, total := "cpu.shares", uint64(0)
 	if m.info.Version == V2 {

@@ -85,10 +85,10 @@ func TestNames(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	r := pod.Resources{CPUShares: 1024, CPUQuota: 50_000, MemoryLimit: 1 << 20, PIDsLimit: 512}
+	r := pod.Resources{CPUShares: 1024, CPUQuota: 50_000, MemoryLimit: 1 << 20, PIDsLimit: 512, MemoryHigh: 8192, MemoryLow: 4096, MemoryMin: pod.Unlimited}
 	want := map[Version][]setting{
 		V1: {{"cpu", "cpu.shares", "1024"}, {"cpu", "cpu.cfs_period_us", "100000"}, {"cpu", "cpu.cfs_quota_us", "50000"}, {"memory", "memory.limit_in_bytes", "1048576"}, {"pids", "pids.max", "512"}},
-		V2: {{"cpu", "cpu.weight", "39"}, {"cpu", "cpu.max", "50000 100000"}, {"memory", "memory.max", "1048576"}, {"pids", "pids.max", "512"}},
+		V2: {{"cpu", "cpu.weight", "39"}, {"cpu", "cpu.max", "50000 100000"}, {"memory", "memory.max", "1048576"}, {"memory", "memory.high", "8192"}, {"memory", "memory.low", "4096"}, {"memory", "memory.min", "0"}, {"pids", "pids.max", "512"}},
 	}
 	for v, w := range want {
 		if diff := cmp.Diff(w, settings(v, r), cmp.AllowUnexported(setting{})); diff != "" {

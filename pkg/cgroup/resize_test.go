@@ -66,7 +66,10 @@ func TestLimitsV2(t *testing.T) {
 	if got, err := m.ContainerLimits(name, "carob", "id"); err != nil || !cmp.Equal(got, want) {
 		t.Errorf("container: %+v, %v", got, err)
 	}
-	lifted := []setting{{"cpu", "cpu.max", "max 100000"}, {"memory", "memory.max", "max"}}
+	lifted := []setting{
+		{"cpu", "cpu.max", "max 100000"}, {"memory", "memory.max", "max"},
+		{"memory", "memory.high", "max"}, {"memory", "memory.low", "0"}, {"memory", "memory.min", "0"},
+	}
 	if diff := cmp.Diff(lifted, settings(V2, pod.Lifted(pod.Resources{})), cmp.AllowUnexported(setting{})); diff != "" {
 		t.Error(diff)
 	}

@@ -104,8 +104,26 @@ func sliceProperties(v Version, r pod.Resources) []dbus.Property {
 		}
 		out = append(out, property(name, orInfinity(r.MemoryLimit)))
 	}
+	if v == V2 {
+		out = append(out, memoryProperties(r)...)
+	}
 	if r.PIDsLimit > 0 {
 		out = append(out, property("TasksMax", uint64(r.PIDsLimit)))
+	}
+	return out
+}
+
+// memoryProperties are what pod.MemoryFiles returns.
+func memoryProperties(r pod.Resources) []dbus.Property {
+	var out []dbus.Property
+	if r.MemoryHigh != 0 {
+		out = append(out, property("MemoryHigh", orInfinity(r.MemoryHigh)))
+	}
+	if r.MemoryMin != 0 {
+		out = append(out, property("MemoryMin", uint64(max(r.MemoryMin, 0))))
+	}
+	if r.MemoryLow != 0 {
+		out = append(out, property("MemoryLow", uint64(max(r.MemoryLow, 0))))
 	}
 	return out
 }

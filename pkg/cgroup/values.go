@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,6 +42,10 @@ func settings(v Version, r pod.Resources) []setting {
 		}
 		if r.MemoryLimit != 0 {
 			add("memory", "memory.max", orMax(r.MemoryLimit))
+		}
+		qos := pod.MemoryFiles(r)
+		for _, file := range slices.Sorted(maps.Keys(qos)) {
+			add("memory", file, qos[file])
 		}
 		if r.PIDsLimit > 0 {
 			add("pids", "pids.max", strconv.FormatInt(r.PIDsLimit, 10))

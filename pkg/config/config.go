@@ -63,6 +63,7 @@ type Config struct {
 	// PodPIDsLimit is how many processes and threads a pod may have; none
 	// where it is not positive.
 	PodPIDsLimit int64 `json:"pod-pids-limit"`
+	Memory
 	// Manifests is a folder that is kept applied; empty: none.
 	Manifests string `json:"manifests"`
 	Node
@@ -106,6 +107,7 @@ func Default() Config {
 		RegistryConfigDir:   "/etc/containerd/certs.d",
 		MaxParallelPulls:    3,
 		PodPIDsLimit:        -1,
+		Memory:              Memory{MemoryReservationPolicy: noReservation},
 		Node:                defaultNode(),
 		Tracing:             Tracing{TracingSamplingRatio: 1},
 		LogLevel:            "warn",
@@ -149,6 +151,7 @@ func (f *Flags) AddUpFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.given.Init, "init", false, "give every container an init that reaps orphans (pods say so for themselves with the annotation carob.dev/init)")
 	fs.Int64Var(&f.given.PodPIDsLimit, "pod-pids-limit", d.PodPIDsLimit, "processes and threads that a pod may have; -1: as many as the machine")
 	fs.StringVar(&f.given.Manifests, "manifests", "", "a folder of manifests that is kept applied; what is removed from it is pruned")
+	f.given.Memory.addFlags(fs)
 	f.given.Node.addFlags(fs)
 	f.given.Tracing.addFlags(fs)
 	fs.StringVar(&f.given.LogLevel, "log-level", d.LogLevel, "debug, info, warn or error")
@@ -199,6 +202,7 @@ func (f *Flags) override(c *Config, changed func(string) bool) error {
 	// JSON has no words for some numbers that a flag takes.
 	var errs []error
 	f.given.Tracing.validate(collect(&errs))
+	f.given.validateFactor(collect(&errs))
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
@@ -279,6 +283,7 @@ func (c Config) Validate() error {
 			bad("runtimes."+name+".binary", b, "must be an absolute path")
 		}
 	}
+	c.Memory.validate(bad)
 	c.Node.validate(bad)
 	c.Tracing.validate(bad)
 	switch c.LogLevel {

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
+
+	"github.com/carob-project/carob/pkg/pod"
 )
 
 func load(t *testing.T, args ...string) (Config, error) {
@@ -195,6 +197,25 @@ func TestNodeSettings(t *testing.T) {
 	} {
 		if _, err := load(t, bad...); err == nil {
 			t.Errorf("%v is accepted", bad)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	c, err := load(t)
+	if err != nil || c.MemoryQoS() != (pod.MemoryQoS{}) {
+		t.Errorf("by default %+v, %v", c.Memory, err)
+	}
+	c, err = load(t, "--memory-throttling-factor", "0.9", "--memory-reservation-policy", "TieredReservation")
+	if err != nil || c.MemoryQoS() != (pod.MemoryQoS{ThrottlingFactor: 0.9, Reserve: true}) {
+		t.Errorf("%+v, %v", c.Memory, err)
+	}
+	for _, bad := range [][]string{
+		{"--memory-throttling-factor", "1.1"}, {"--memory-throttling-factor", "-0.1"}, {"--memory-throttling-factor", "NaN"},
+		{"--memory-reservation-policy", "Tiered"}, {"--memory-reservation-policy", ""},
+	} {
+		if _, err := load(t, bad...); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(bad[0], "--")) {
+			t.Errorf("%v: %v", bad, err)
 		}
 	}
 }

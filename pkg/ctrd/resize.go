@@ -31,7 +31,7 @@ func (r *Runtime) SetResources(ctx context.Context, id string, res pod.Resources
 	}
 	ctx, cancel := outlive(ctx)
 	defer cancel()
-	packed, err := typeurl.MarshalAnyToProto(resizeOf(res, r.host.swap))
+	packed, err := typeurl.MarshalAnyToProto(resizeOf(res, r.host))
 	if err != nil {
 		return fmt.Errorf("resize %s: %w", id, err)
 	}
@@ -50,9 +50,12 @@ func (r *Runtime) SetResources(ctx context.Context, id string, res pod.Resources
 
 // resizeOf is what the OCI runtime is told: unlike a new container's resources
 // every value is there, as one that is not stays as it was.
-func resizeOf(r pod.Resources, swap bool) *specs.LinuxResources {
+func resizeOf(r pod.Resources, h host) *specs.LinuxResources {
 	r = pod.Lifted(r)
 	to := &specs.LinuxResources{}
-	setResources(to, r, swap)
+	setResources(to, r, h.swap)
+	if h.cgroupV2 {
+		to.Unified = unified(r)
+	}
 	return to
 }

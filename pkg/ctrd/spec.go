@@ -83,9 +83,7 @@ func buildSpec(in specInput) (*specs.Spec, error) {
 	setResources(s.Linux.Resources, in.req.Resources, in.host.swap)
 	s.Linux.Resources.HugepageLimits = hugePageLimits(in.req.Resources, in.host.hugePages)
 	if in.host.cgroupV2 {
-		// As Kubernetes has it: out of memory, the container ends as a whole.
-		// Half of its processes would be a state nobody can restart it from.
-		s.Linux.Resources.Unified = map[string]string{"memory.oom.group": "1"}
+		s.Linux.Resources.Unified = unified(in.req.Resources)
 	}
 	s.Mounts = specMounts(s.Mounts, in.req)
 	s.Linux.RootfsPropagation = rootPropagation(in.req.Mounts)
@@ -198,6 +196,15 @@ func setResources(to *specs.LinuxResources, r pod.Resources, swap bool) {
 		// Memory and swap together as memory alone: no swap.
 		to.Memory.Swap = &r.MemoryLimit
 	}
+}
+
+// unified are the files of cgroup v2 that OCI has no fields for.
+func unified(r pod.Resources) map[string]string {
+	files := pod.MemoryFiles(r)
+	// As Kubernetes has it: out of memory, the container ends as a whole.
+	// Half of its processes would be a state nobody can restart it from.
+	files["memory.oom.group"] = "1"
+	return files
 }
 
 // hugePageLimits allows what was asked for, and nothing of the other sizes.

@@ -203,6 +203,10 @@ type Resources struct {
 	CPUPeriod uint64
 	// MemoryLimit in bytes.
 	MemoryLimit int64
+	// MemoryHigh is where the kernel begins to throttle; MemoryMin is what it
+	// never reclaims, MemoryLow what it reclaims last. They are in bytes and
+	// exist on cgroup v2 alone.
+	MemoryHigh, MemoryMin, MemoryLow int64
 	// PIDsLimit is how many processes and threads there may be.
 	PIDsLimit int64
 	// HugePages are bytes by the size of the pages. A container or pod that is

@@ -31,6 +31,9 @@ type RequestArgs struct {
 	NodeHostname string
 	// NodeMemory is the node's memory in bytes.
 	NodeMemory int64
+	// MemoryQoS is the node's, Allocatable its memory for pods in bytes.
+	MemoryQoS   MemoryQoS
+	Allocatable int64
 }
 
 // Request builds what the runtime needs to make an attempt. A container that
@@ -47,7 +50,7 @@ func Request(p *corev1.Pod, a RequestArgs) (CreateRequest, error) {
 		Command: expandAll(c.Command, a.Env), Args: expandAll(c.Args, a.Env), WorkingDir: c.WorkingDir, Env: a.Env,
 		Mounts: a.Mounts, Sandbox: a.Sandbox, Hostname: HostnameOn(p, a.NodeHostname), HostPID: p.Spec.HostPID,
 		ProcessesOf: a.ProcessesOf, Reaper: a.Init,
-		Resources: ResourcesFor(p, c), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
+		Resources: a.MemoryQoS.Container(ResourcesFor(p, c), p, c, a.Allocatable), OOMScoreAdj: OOMScoreAdj(p, c, a.NodeMemory),
 		Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr, TTY: c.TTY, Security: SecurityFor(p, c),
 	}, nil
 }

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -189,7 +190,7 @@ func Larger(a, b Resources) Resources {
 	return out
 }
 
-// Lifted returns the resources with every limit that is unset taken away.
+// Lifted returns the resources with everything that is unset taken away.
 func Lifted(r Resources) Resources {
 	if r.MemoryLimit == 0 {
 		r.MemoryLimit = Unlimited
@@ -197,5 +198,8 @@ func Lifted(r Resources) Resources {
 	if r.CPUQuota == 0 {
 		r.CPUQuota, r.CPUPeriod = Unlimited, cpuPeriod
 	}
+	r.MemoryHigh = cmp.Or(r.MemoryHigh, Unlimited)
+	r.MemoryMin = cmp.Or(r.MemoryMin, Unlimited)
+	r.MemoryLow = cmp.Or(r.MemoryLow, Unlimited)
 	return r
 }
