@@ -82,3 +82,67 @@ func (k client) debugsNode(t *testing.T) {
 	}
 	t.Errorf("no pod of the debugger: %s", out)
 }
+
+// debugsCopy: kubectl debug leaves a pod as it is and makes another one like it,
+// with other images, a container beside, or processes that see each other.
+func (k client) debugsCopy(t *testing.T) {
+	image := "--image=" + harness.Image
+	x := onTerminal(t, 30, 100, k.command(context.Background(), "debug", "web", "-it", image, "--copy-to=copied", "-c", "beside", "--share-processes", "--", "sh"))
+	x.sees("/ # ")
+	x.types("ps -o args | grep htt[p]d; cat /proc/$(pidof httpd)/root/index.html; echo is-$?")
+	x.sees("httpd -f -p 8080")
+	x.sees("hello")
+	x.sees("is-0")
+	x.types("exit 3")
+	x.ends()
+	get := func(pod, path string) string { return k.c.Get(t, "pod", pod, path) }
+	if got := get("copied", "{.spec.shareProcessNamespace} {.spec.containers[*].name}"); got != "true a ended beside" {
+		t.Errorf("the copy: %s", got)
+	}
+	if got := get("web", "{.spec.shareProcessNamespace}{.spec.containers[*].name}"); got != "a ended" {
+		t.Errorf("the pod itself: %s", got)
+	}
+	// Another image in place of one, another command in place of another.
+	if _, errs, code := k.run(t, "", "debug", "web", "--copy-to=imaged", "--set-image=a=nowhere.example/none:1", "--share-processes=false"); code != 0 {
+		t.Fatal(errs)
+	}
+	if got := get("imaged", "{.spec.shareProcessNamespace} {.spec.containers[*].image}"); got != "false nowhere.example/none:1 "+harness.Image {
+		t.Errorf("with another image: %s", got)
+	}
+	harness.Eventually(t, 30*time.Second, func() string {
+		const reason = "{.status.containerStatuses[0].state.waiting.reason}"
+		if got := get("imaged", reason); !strings.HasPrefix(got, "ErrImagePull") && !strings.HasPrefix(got, "ImagePullBackOff") {
+			return "waiting for " + got
+		}
+		return ""
+	})
+	x = onTerminal(t, 30, 100, k.command(context.Background(), "debug", "web", "-it", "--copy-to=commanded", "--container=a", "--set-image=*="+harness.Image, "--", "sh"))
+	x.sees("/ # ")
+	x.types("echo $WHO-$((40+2)); exit")
+	x.sees("me-42")
+	x.ends()
+	// In place of the pod, which goes.
+	k.c.Apply(t, strings.ReplaceAll(oneShell, "NAME", "replaced"))
+	k.c.WaitReady(t, "replaced")
+	if _, errs, code := k.run(t, "", "debug", "replaced", image, "--copy-to=replacing", "--replace", "--same-node", "-c", "beside", "--", "sleep", "3600"); code != 0 {
+		t.Fatal(errs)
+	}
+	k.c.WaitReady(t, "replacing")
+	harness.Eventually(t, 20*time.Second, func() string {
+		if out, err := k.c.Kubectl("get", "pod", "replaced"); err == nil {
+			return out
+		}
+		return ""
+	})
+	k.c.K(t, "delete", "pod", "copied", "imaged", "commanded", "replacing", "--grace-period=0", "--force")
+}
+
+const oneShell = `
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: sh, image: 'busybox:1.35', command: [sleep, '3600']}
+`

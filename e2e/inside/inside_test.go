@@ -120,6 +120,8 @@ func TestInside(t *testing.T) {
 	// Debian's kubectl is older than ephemeral containers.
 	t.Run("debug", func(t *testing.T) { clients(t, c)[1].debugs(t, "1") })
 	t.Run("debug, built in", func(t *testing.T) { clients(t, c)[2].debugs(t, "2") })
+	t.Run("debug a copy", clients(t, c)[1].debugsCopy)
+	t.Run("debug a copy, built in", clients(t, c)[2].debugsCopy)
 	t.Run("shared processes", func(t *testing.T) { sharesProcesses(t, c) })
 	t.Run("init", func(t *testing.T) { reaps(t, c, clients(t, c)[2]) })
 	t.Run("debug a node", clients(t, c)[1].debugsNode)
