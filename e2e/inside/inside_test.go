@@ -114,6 +114,7 @@ func TestInside(t *testing.T) {
 			t.Run("attach to a shell", k.attachesShell)
 			t.Run("port-forward", k.forwards)
 			t.Run("run", k.runs)
+			t.Run("run what ends fast", k.runsFast)
 		})
 	}
 	t.Run("logs over WebSocket", func(t *testing.T) { logsOverWebSocket(t, c) })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -29,6 +30,8 @@ type Attacher interface {
 type Tap interface {
 	// Next returns what came next; at the end of all output io.EOF.
 	Next(ctx context.Context) (data []byte, isStderr bool, err error)
+	// Late says whether there was output before that it does not show.
+	Late() bool
 	Close()
 }
 
@@ -59,23 +62,56 @@ func (i inside) Dial(ctx context.Context, ref pod.Ref, port uint16) (net.Conn, e
 // errInputEnded ends an attachment whose client has no more to say.
 var errInputEnded = errors.New("standard input has ended")
 
-// Attach implements server.Inside.
+// attachGrace is how long before its end a container is too late to be attached
+// to: what it said is in its log alone.
+const attachGrace = 100 * time.Millisecond
+
+// Attach implements server.Inside. An attempt that was ending is not found, as
+// it would be a moment later, where its client would see nothing of what it said:
+// kubectl then shows the log.
 func (i inside) Attach(ctx context.Context, at pod.Attempt, s pod.Streams) error {
-	k := keyOf(at)
+	k, began := keyOf(at), i.a.clock()
 	tap, err := i.a.o.Attacher.Tap(k)
 	if err != nil {
 		return err
 	}
 	defer tap.Close()
+	shown, err := i.show(ctx, at, s, tap)
+	if err != nil || shown || !tap.Late() {
+		return err
+	}
+	if end, ok := i.endOf(ctx, at); ok && end.Before(began.Add(attachGrace)) {
+		return fmt.Errorf("streams of container %s: %w", at.Container, pod.ErrNotFound)
+	}
+	return nil
+}
+
+// endOf returns when an attempt has ended, if it has.
+func (i inside) endOf(ctx context.Context, at pod.Attempt) (end time.Time, ok bool) {
+	all, err := i.a.o.View.List(ctx)
+	if err != nil {
+		return time.Time{}, false
+	}
+	for _, a := range all {
+		if a.ID == at.ID && a.Exit != nil {
+			return a.Exit.FinishedAt, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// show connects the streams until the attempt or its client ends, and says
+// whether the client was shown anything.
+func (i inside) show(ctx context.Context, at pod.Attempt, s pod.Streams, tap Tap) (shown bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if s.Resize != nil {
 		go i.followSize(ctx, at.ID, s.Resize)
 	}
 	if s.Stdin != nil && i.takesStdin(at) {
-		in, err := i.a.o.Attacher.OpenStdin(k)
+		in, err := i.a.o.Attacher.OpenStdin(keyOf(at))
 		if err != nil {
-			return err
+			return false, err
 		}
 		defer func() { _ = in.Close() }() // it wakes a write that waits
 		go i.feed(ctx, at, s, in, cancel)
@@ -84,9 +120,10 @@ func (i inside) Attach(ctx context.Context, at pod.Attempt, s pod.Streams) error
 		data, isStderr, err := tap.Next(ctx)
 		switch {
 		case errors.Is(err, io.EOF) || ctx.Err() != nil:
-			return nil
+			// A client that has left wants to know nothing.
+			return shown || ctx.Err() != nil, nil
 		case err != nil:
-			return err
+			return shown, err
 		}
 		to := s.Stdout
 		if isStderr {
@@ -95,8 +132,9 @@ func (i inside) Attach(ctx context.Context, at pod.Attempt, s pod.Streams) error
 		if to == nil {
 			continue
 		}
+		shown = true
 		if _, err := to.Write(data); err != nil {
-			return nil // the client has gone
+			return true, nil // the client has gone
 		}
 	}
 }

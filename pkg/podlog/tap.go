@@ -25,6 +25,8 @@ type Tap struct {
 	news chan struct{}
 	// leave takes the Tap off its Copier.
 	leave func()
+	// late: there was output before.
+	late bool
 }
 
 type chunk struct {
@@ -45,6 +47,7 @@ func (k *Copier) Tap() (*Tap, error) {
 	defer func() { k.all.pool <- sc }()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	t.late = !k.last.IsZero()
 	if k.closed {
 		t.end(io.EOF)
 		return t, nil
@@ -136,6 +139,9 @@ func (t *Tap) Next(ctx context.Context) (Stream, []byte, error) {
 		}
 	}
 }
+
+// Late says whether the attempt had written anything before there was the Tap.
+func (t *Tap) Late() bool { return t.late }
 
 // Close takes the Tap off.
 func (t *Tap) Close() { t.leave() }

@@ -44,6 +44,9 @@ func TestTap(t *testing.T) {
 		t.Fatal(err)
 	}
 	reads(t, second, "$ ")
+	if first.Late() || !second.Late() {
+		t.Errorf("late: %v %v", first.Late(), second.Late())
+	}
 	b.write(0, "ls\n")
 	for _, tap := range []*Tap{first, second} {
 		reads(t, tap, "ls\n")
