@@ -8,7 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	resourcehelper "k8s.io/component-helpers/resource"
+	schedulinghelpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+	"k8s.io/klog/v2"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
@@ -16,7 +18,7 @@ import (
 // Admit says whether a node that runs the admitted pods can take p too, and
 // returns why not, or nil. The scheduler asks the same beforehand; a pod whose
 // nodeName was set by its author has not been asked.
-// The node may be nil for a pod that does not choose nodes; see choosesNodes.
+// The node may be nil where it cannot be had: what it says is then not looked at.
 func Admit(p *corev1.Pod, admitted []*corev1.Pod, node *corev1.Node, allocatable corev1.ResourceList) *pod.Eviction {
 	if why := pod.ForbiddenSysctl(p); why != "" {
 		return rejected("SysctlForbidden", why)
@@ -43,6 +45,9 @@ func Admit(p *corev1.Pod, admitted []*corev1.Pod, node *corev1.Node, allocatable
 			}
 		}
 	}
+	if node != nil && expels(node, p) {
+		return failed("TaintToleration", "node(s) had taints that the pod didn't tolerate")
+	}
 	return nil
 }
 
@@ -60,6 +65,13 @@ func choosesNodes(p *corev1.Pod) bool {
 	a := p.Spec.Affinity
 	return len(p.Spec.NodeSelector) > 0 ||
 		a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil
+}
+
+// expels says whether the node has a taint that ends pods like this one.
+func expels(node *corev1.Node, p *corev1.Pod) bool {
+	_, found := schedulinghelpers.FindMatchingUntoleratedTaint(klog.Background(), node.Spec.Taints, p.Spec.Tolerations,
+		func(t *corev1.Taint) bool { return t.Effect == corev1.TaintEffectNoExecute }, true)
+	return found
 }
 
 // hasOS says whether the node has the operating system that the pod selects.

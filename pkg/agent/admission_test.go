@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 func podWith(name, cpu string, ports ...corev1.ContainerPort) *corev1.Pod {
@@ -45,14 +46,28 @@ func TestAdmit(t *testing.T) {
 		return p
 	}
 	const notHere = "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+	tolerant := func(t corev1.Toleration) *corev1.Pod {
+		p := podWith("a", "")
+		p.Spec.Tolerations = []corev1.Toleration{t}
+		return p
+	}
+	out := corev1.Taint{Key: "out", Value: "1", Effect: corev1.TaintEffectNoExecute}
+	const expelled = "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
 	tests := []struct {
 		name     string
+		taints   []corev1.Taint
 		pod      *corev1.Pod
 		admitted []*corev1.Pod
 		node     corev1.ResourceList
 		reason   string
 		message  string
 	}{
+		{name: "a taint that ends pods", pod: podWith("a", ""), node: node, taints: []corev1.Taint{out}, reason: "TaintToleration", message: expelled},
+		{name: "one that it tolerates", pod: tolerant(corev1.Toleration{Key: "out", Operator: corev1.TolerationOpExists}), node: node, taints: []corev1.Taint{out}},
+		{name: "another value", pod: tolerant(corev1.Toleration{Key: "out", Value: "2"}), node: node, taints: []corev1.Taint{out}, reason: "TaintToleration"},
+		{name: "another effect", pod: tolerant(corev1.Toleration{Key: "out", Value: "1", Effect: corev1.TaintEffectNoSchedule}), node: node, taints: []corev1.Taint{out}, reason: "TaintToleration"},
+		{name: "for a while", pod: tolerant(corev1.Toleration{Key: "out", Value: "1", TolerationSeconds: ptr.To[int64](5)}), node: node, taints: []corev1.Taint{out}},
+		{name: "a taint for the scheduler", pod: podWith("a", ""), node: node, taints: []corev1.Taint{{Key: "x", Effect: corev1.TaintEffectNoSchedule}}},
 		{name: "fits", pod: podWith("a", "2"), node: node},
 		{name: "no cpu left", pod: podWith("a", "600m"), admitted: []*corev1.Pod{podWith("b", "1500m")}, node: node,
 			reason:  "OutOfcpu",
@@ -79,7 +94,9 @@ func TestAdmit(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ev := Admit(tt.pod, tt.admitted, labelled, tt.node)
+			tainted := labelled.DeepCopy()
+			tainted.Spec.Taints = tt.taints
+			ev := Admit(tt.pod, tt.admitted, tainted, tt.node)
 			switch {
 			case tt.reason == "" && ev != nil:
 				t.Errorf("rejected: %+v", *ev)

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/carob-project/carob/pkg/agent/nodestatus"
@@ -153,6 +154,8 @@ type Agent struct {
 	ready    chan struct{}
 	memory   atomic.Int64 // of the machine, in bytes
 	history  *usage.History
+	// ownNodes holds the node's own object once pods are watched.
+	ownNodes cache.Store
 
 	mu          sync.Mutex
 	workers     map[types.UID]*worker

@@ -32,7 +32,8 @@ func (a *Agent) watchPods(ctx context.Context, wg *sync.WaitGroup) error {
 		return err
 	}
 	wg.Go(func() { informer.RunWithContext(ctx) })
-	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+	own := a.watchOwnNode(ctx, wg)
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced, own) {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -181,8 +182,8 @@ func (a *Agent) admit(ctx context.Context, p *corev1.Pod) *pod.Eviction {
 	}
 	here := a.isHere(p)
 	var node *corev1.Node
-	if !here && choosesNodes(p) {
-		node = a.ownNode(ctx)
+	if !here {
+		node = a.ownNode(ctx, choosesNodes(p))
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -199,22 +200,6 @@ func (a *Agent) admit(ctx context.Context, p *corev1.Pod) *pod.Eviction {
 	}
 	a.admitted[p.UID] = p
 	return nil
-}
-
-// nodeTimeout bounds the look at the own Node.
-const nodeTimeout = 5 * time.Second
-
-// ownNode returns the node's own object; nil where it cannot be had: then the
-// scheduler's word counts.
-func (a *Agent) ownNode(ctx context.Context) *corev1.Node {
-	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
-	defer cancel()
-	n, err := a.o.Client.CoreV1().Nodes().Get(ctx, a.o.NodeName, metav1.GetOptions{})
-	if err != nil {
-		a.log.Warn("the Node cannot be read; a pod is admitted without a look at its labels", zap.Error(err))
-		return nil
-	}
-	return n
 }
 
 // release gives back what a pod that has ended was admitted for.
