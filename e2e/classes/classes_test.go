@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,50 @@ func TestClasses(t *testing.T) {
 	t.Run("priority", func(t *testing.T) { priority(t, c, node) })
 	t.Run("runtime class", func(t *testing.T) { runtimeClass(t, c, node, witness) })
 	t.Run("another scheduler", func(t *testing.T) { anotherScheduler(t, c, node) })
+	t.Run("budget", func(t *testing.T) { budget(t, c, node) })
+	t.Run("taint", func(t *testing.T) { tainted(t, c, node) })
+}
+
+// budget: a pod that a PodDisruptionBudget keeps stays, and a more important one
+// makes room.
+func budget(t *testing.T, c *harness.Carob, node string) {
+	c.Apply(t, "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: middle}\nvalue: 500\n---\n"+
+		"apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: kept}\nspec: {minAvailable: 1, selector: {matchLabels: {app: kept}}}\n")
+	cpus, err := strconv.Atoi(c.Get(t, "node", node, "{.status.allocatable.cpu}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := func(name, labels, class string) string {
+		return strings.Replace(simple(name, labels, "  priorityClassName: '"+class+"'\n"), "command: [sleep, '100000']",
+			fmt.Sprintf("command: [sleep, '100000'], resources: {requests: {cpu: %dm}}", cpus*450), 1)
+	}
+	c.Apply(t, part("kept", "app: kept", "")+"---\n"+part("spare", "app: spare", "middle"))
+	c.WaitReady(t, "kept")
+	c.WaitReady(t, "spare")
+	harness.Eventually(t, 20*time.Second, func() string {
+		if got := c.Get(t, "poddisruptionbudget", "kept", "{.status.currentHealthy} {.status.disruptionsAllowed}"); got != "1 0" {
+			return "budget: " + got
+		}
+		return ""
+	})
+	c.Apply(t, part("important", "a: b", "high"))
+	c.WaitReady(t, "important")
+	said(t, c, "spare", "Preempted: Preempted by pod "+c.Get(t, "pod", "important", "{.metadata.uid}"))
+	if got := c.Get(t, "pod", "kept", "{.status.phase}{.metadata.deletionTimestamp}"); got != "Running" {
+		t.Errorf("kept is %s", got)
+	}
+	c.K(t, "delete", "pod", "kept", "important")
+}
+
+// tainted: a node that ends pods takes none, whoever sends them.
+func tainted(t *testing.T, c *harness.Carob, node string) {
+	c.K(t, "taint", "nodes", node, "out=1:NoExecute")
+	c.Apply(t, simple("expelled", "a: b", "  nodeName: "+node)+"---\n"+
+		simple("tolerant", "a: b", "  nodeName: "+node+"\n  tolerations: [{key: out, operator: Exists}]"))
+	c.WaitReady(t, "tolerant")
+	said(t, c, "expelled", "TaintToleration: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate")
+	c.K(t, "taint", "nodes", node, "out-")
+	c.K(t, "delete", "pod", "tolerant")
 }
 
 func affinity(t *testing.T, c *harness.Carob, node string) {

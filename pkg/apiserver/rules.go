@@ -79,6 +79,7 @@ func schedulerRules() []rule {
 		{verbs: read + ",update,patch", resource: "persistentvolumes"},
 		{verbs: read + ",update,patch", resource: "persistentvolumeclaims"},
 		{verbs: read, resource: "storageclasses.storage.k8s.io"},
+		{verbs: read, resource: "poddisruptionbudgets.policy"},
 		{verbs: change, resource: "events"},
 		{verbs: change, resource: "events.events.k8s.io"},
 		{verbs: "get," + change, resource: "leases.coordination.k8s.io", namespace: "kube-system"},

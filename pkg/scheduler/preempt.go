@@ -41,10 +41,12 @@ type Preemption struct {
 
 // Preempt looks for pods of lower priority that have to go for the pod to fit
 // somewhere: fit is what Schedule said, and nomination what an earlier Preempt
-// led to. On each node as many pods as possible are spared, the more important
-// ones first. Of the nodes the one is taken whose most important victim is the
-// least, then by the sum of priorities, the number of victims, the youngest of
-// the most important victims, and the name. The snapshot is changed meanwhile
+// led to. On each node as many pods as possible are spared, those first whose
+// PodDisruptionBudget would be broken, and of these and of the others the more
+// important ones. Of the nodes the one is taken where the fewest victims break a
+// budget, then whose most important victim is the least, then by the sum of
+// priorities, the number of victims, the youngest of the most important victims,
+// and the name. The snapshot is changed meanwhile
 // and is as before on return.
 func Preempt(pod *corev1.Pod, snapshot *Snapshot, fit *FitError, nomination Nomination) Preemption {
 	if p := pod.Spec.PreemptionPolicy; p != nil && *p == corev1.PreemptNever {
@@ -63,7 +65,7 @@ func Preempt(pod *corev1.Pod, snapshot *Snapshot, fit *FitError, nomination Nomi
 	}
 	var best *plan
 	for _, name := range fit.Open {
-		p := r.planFor(snapshot.nodes[name], func(w why) { reasons[w.reason]++ })
+		p := r.planFor(snapshot, snapshot.nodes[name], func(w why) { reasons[w.reason]++ })
 		if p != nil && (best == nil || p.better(best)) {
 			best = p
 		}
@@ -105,11 +107,13 @@ func preempted(p *corev1.Pod) bool {
 type plan struct {
 	node    *nodeInfo
 	victims []*podInfo
+	// broken is how many of them break a budget.
+	broken int
 }
 
 // planFor finds the fewest victims on a node; nil, with the reason told, where
 // the pod would not fit even without all of them.
-func (r *request) planFor(n *nodeInfo, reject func(why)) *plan {
+func (r *request) planFor(s *Snapshot, n *nodeInfo, reject func(why)) *plan {
 	var lower []*podInfo
 	for _, p := range n.on {
 		if priorityOf(p.pod) < priorityOf(r.pod) {
@@ -136,13 +140,20 @@ func (r *request) planFor(n *nodeInfo, reject func(why)) *plan {
 		return nil
 	}
 	out := &plan{node: n}
-	for _, p := range lower {
-		r.with(p)
-		if !fits(func(why) {}) {
-			r.without(p)
-			out.victims = append(out.victims, p)
+	spare := func(pods []*podInfo) {
+		for _, p := range pods {
+			r.with(p)
+			if !fits(func(why) {}) {
+				r.without(p)
+				out.victims = append(out.victims, p)
+			}
 		}
 	}
+	breaking, rest := s.violating(lower)
+	spare(breaking)
+	out.broken = len(out.victims)
+	spare(rest)
+	slices.SortFunc(out.victims, importance)
 	for _, p := range out.victims {
 		r.with(p)
 	}
@@ -188,6 +199,7 @@ func startOf(p *corev1.Pod) time.Time {
 // better says whether p costs less than q.
 func (p *plan) better(q *plan) bool {
 	return cmp.Or(
+		cmp.Compare(p.broken, q.broken),
 		cmp.Compare(priorityOf(p.victims[0].pod), priorityOf(q.victims[0].pod)),
 		cmp.Compare(p.sum(), q.sum()),
 		cmp.Compare(len(p.victims), len(q.victims)),

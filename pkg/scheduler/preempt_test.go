@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -164,6 +165,103 @@ func names(pods []*corev1.Pod) []string {
 		out = append(out, p.Name)
 	}
 	return out
+}
+
+func TestPreemptSparesBudgets(t *testing.T) {
+	small := func(name string) *corev1.Node {
+		return testNode(name, func(n *corev1.Node) { n.Status.Allocatable = list("cpu", "2", "memory", "8Gi", "pods", "10") })
+	}
+	one := func(name, app string, prio int32) *corev1.Pod {
+		return testPod(name, asks("cpu", "1"), priority(prio), labelled("app", app))
+	}
+	budget := func(name string, allowed int32, selector *metav1.LabelSelector, counted ...string) *policyv1.PodDisruptionBudget {
+		b := &policyv1.PodDisruptionBudget{
+			ObjectMeta: metav1.ObjectMeta{Namespace: one("x", "", 0).Namespace, Name: name},
+			Spec:       policyv1.PodDisruptionBudgetSpec{Selector: selector},
+			Status:     policyv1.PodDisruptionBudgetStatus{DisruptionsAllowed: allowed, DisruptedPods: map[string]metav1.Time{}},
+		}
+		for _, c := range counted {
+			b.Status.DisruptedPods[c] = metav1.Time{}
+		}
+		return b
+	}
+	app := func(name string) *metav1.LabelSelector {
+		return &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}}
+	}
+	two := func(a ...*corev1.Pod) map[string][]*corev1.Pod { return map[string][]*corev1.Pod{"a": a} }
+	elsewhere := budget("b", 0, app("db"))
+	elsewhere.Namespace = "other"
+	for name, tc := range map[string]struct {
+		budgets []*policyv1.PodDisruptionBudget
+		on      map[string][]*corev1.Pod
+		asks    string
+		node    string
+		victims []string
+	}{
+		"the more important one goes": {
+			budgets: []*policyv1.PodDisruptionBudget{budget("b", 0, app("db"))},
+			on:      two(one("db", "db", 1), one("web", "web", 5)), asks: "1", node: "a", victims: []string{"web"},
+		},
+		"where something is allowed": {
+			budgets: []*policyv1.PodDisruptionBudget{budget("b", 1, app("db"))},
+			on:      two(one("db", "db", 1), one("web", "web", 5)), asks: "1", node: "a", victims: []string{"db"},
+		},
+		"only one is allowed": {
+			budgets: []*policyv1.PodDisruptionBudget{budget("b", 1, app("db"))},
+			// The first of them is within the budget, and so the one to go.
+			on: two(one("db-1", "db", 2), one("db-2", "db", 1)), asks: "1", node: "a", victims: []string{"db-1"},
+		},
+		"broken all the same": {
+			budgets: []*policyv1.PodDisruptionBudget{budget("b", 0, app("db"))},
+			on:      two(one("db", "db", 1), one("web", "web", 5)), asks: "2", node: "a", victims: []string{"web", "db"},
+		},
+		"another node": {
+			budgets: []*policyv1.PodDisruptionBudget{budget("b", 0, app("db"))},
+			on: map[string][]*corev1.Pod{
+				"a": {one("db-1", "db", 1), one("db-2", "db", 1)}, "b": {one("x", "web", 5), one("y", "web", 4)},
+			}, asks: "1", node: "b", victims: []string{"y"},
+		},
+		"counted already": {
+			budgets: []*policyv1.PodDisruptionBudget{budget("b", 0, app("db"), "db")},
+			on:      two(one("db", "db", 1), one("web", "web", 5)), asks: "1", node: "a", victims: []string{"db"},
+		},
+		"another namespace's": {
+			budgets: []*policyv1.PodDisruptionBudget{elsewhere},
+			on:      two(one("db", "db", 1), one("web", "web", 5)), asks: "1", node: "a", victims: []string{"db"},
+		},
+		"an empty selector": {
+			budgets: []*policyv1.PodDisruptionBudget{budget("b", 0, &metav1.LabelSelector{}), budget("c", 0, nil)},
+			on:      two(one("db", "db", 1), one("web", "web", 5)), asks: "1", node: "a", victims: []string{"db"},
+		},
+		"two budgets": {
+			budgets: []*policyv1.PodDisruptionBudget{budget("a", 5, app("db")), budget("b", 0, app("db"))},
+			on:      two(one("db", "db", 1), one("web", "web", 5)), asks: "1", node: "a", victims: []string{"web"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := NewSnapshot()
+			for node, pods := range tc.on {
+				s.SetNode(small(node))
+				for _, p := range pods {
+					s.SetPod(p, node)
+				}
+			}
+			for _, b := range tc.budgets {
+				s.SetBudget(b)
+			}
+			p := testPod("p", asks("cpu", tc.asks), priority(10))
+			got, _ := preempt(t, p, s, Nomination{})
+			if diff := cmp.Diff(tc.victims, names(got.Victims)); diff != "" || got.Node != tc.node {
+				t.Errorf("node %q (-want +got)\n%s", got.Node, diff)
+			}
+			for _, b := range tc.budgets {
+				s.RemoveBudget(b.Namespace, b.Name)
+			}
+			if len(s.budgets) != 0 {
+				t.Errorf("left: %v", s.budgets)
+			}
+		})
+	}
 }
 
 // Whatever runs: victims are of lower priority and on the chosen node, the pod

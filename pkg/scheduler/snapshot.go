@@ -24,6 +24,7 @@ type Snapshot struct {
 	opinionated map[types.UID]*podInfo
 	namespaces  map[string]labels.Set
 	storage     storage
+	budgets     map[string]*budget
 }
 
 // NewSnapshot returns a snapshot without nodes and pods.
@@ -31,6 +32,7 @@ func NewSnapshot() *Snapshot {
 	return &Snapshot{
 		nodes: map[string]*nodeInfo{}, pods: map[types.UID]*podInfo{}, opinionated: map[types.UID]*podInfo{},
 		namespaces: map[string]labels.Set{}, storage: newStorage(),
+		budgets: map[string]*budget{},
 	}
 }
 

@@ -2,6 +2,7 @@ package loop
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
@@ -32,6 +33,29 @@ func (s *Scheduler) setNode(obj any) {
 	if s.snapshot.SetNode(n) {
 		s.nodesChanged = true
 		s.signal()
+	}
+}
+
+// budgetHandler: what budgets allow is looked at when pods are to go, and lets
+// no pod in that waits.
+func (s *Scheduler) budgetHandler() cache.ResourceEventHandler {
+	set := func(obj any) {
+		if b, ok := obj.(*policyv1.PodDisruptionBudget); ok {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.snapshot.SetBudget(b)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    set,
+		UpdateFunc: func(_, obj any) { set(obj) },
+		DeleteFunc: func(obj any) {
+			if b, ok := last(obj).(*policyv1.PodDisruptionBudget); ok {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.snapshot.RemoveBudget(b.Namespace, b.Name)
+			}
+		},
 	}
 }
 

@@ -133,7 +133,13 @@ func (s *Scheduler) watch(f informers.SharedInformerFactory) error {
 	if err != nil {
 		return fmt.Errorf("scheduler: watch namespaces: %w", err)
 	}
-	s.synced = []cache.DoneChecker{nodes.HasSyncedChecker(), pods.HasSyncedChecker(), namespaces.HasSyncedChecker()}
+	budgets, err := f.Policy().V1().PodDisruptionBudgets().Informer().AddEventHandler(s.budgetHandler())
+	if err != nil {
+		return fmt.Errorf("scheduler: watch budgets: %w", err)
+	}
+	s.synced = []cache.DoneChecker{
+		nodes.HasSyncedChecker(), pods.HasSyncedChecker(), namespaces.HasSyncedChecker(), budgets.HasSyncedChecker(),
+	}
 	return s.watchStorage(f)
 }
 
