@@ -310,14 +310,23 @@ func TestEventsReachTheAPI(t *testing.T) {
 }
 
 func TestVolumesAreRefreshed(t *testing.T) {
+	for name, source := range map[string]corev1.VolumeSource{
+		"configuration": {ConfigMap: &corev1.ConfigMapVolumeSource{}},
+		"a token, which is renewed then": {Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}}},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) { areRefreshed(t, source) })
+	}
+}
+
+func areRefreshed(t *testing.T, source corev1.VolumeSource) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.start()
 		defer func() { r.stop() }()
 		p := newPod("web", "app")
-		p.Spec.Volumes = []corev1.Volume{{Name: "config", VolumeSource: corev1.VolumeSource{
-			ConfigMap: &corev1.ConfigMapVolumeSource{},
-		}}}
+		p.Spec.Volumes = []corev1.Volume{{Name: "config", VolumeSource: source}}
 		r.create(p)
 		r.after(time.Second)
 		first := r.world.count("prepare")

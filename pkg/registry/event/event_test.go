@@ -50,36 +50,3 @@ func TestTimes(t *testing.T) {
 		}
 	}
 }
-
-func TestValidateCreate(t *testing.T) {
-	good := func() *corev1.Event {
-		return &corev1.Event{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "a"}, InvolvedObject: corev1.ObjectReference{Namespace: "a"}, Type: "Normal",
-			EventTime: metav1.NowMicro(), Reason: "R", Action: "A", ReportingController: "x.example.com/y", ReportingInstance: "i",
-		}
-	}
-	for name, c := range map[string]struct {
-		change       func(*corev1.Event)
-		core, events int
-	}{
-		"good":                  {func(*corev1.Event) {}, 0, 0},
-		"another namespace":     {func(e *corev1.Event) { e.InvolvedObject.Namespace = "b" }, 1, 1},
-		"a node's, elsewhere":   {func(e *corev1.Event) { e.InvolvedObject.Namespace = "" }, 1, 1},
-		"a node's, in default":  {func(e *corev1.Event) { e.InvolvedObject.Namespace, e.Namespace = "", "default" }, 0, 0},
-		"no time":               {func(e *corev1.Event) { e.EventTime = metav1.MicroTime{} }, 0, 1},
-		"no action":             {func(e *corev1.Event) { e.Action = "" }, 1, 1},
-		"type":                  {func(e *corev1.Event) { e.Type = "Bad" }, 0, 1},
-		"deprecated count":      {func(e *corev1.Event) { e.Count = 2 }, 0, 1},
-		"series of one":         {func(e *corev1.Event) { e.Series = &corev1.EventSeries{Count: 1, LastObservedTime: metav1.NowMicro()} }, 0, 1},
-		"controller is no name": {func(e *corev1.Event) { e.ReportingController = "a b" }, 1, 1},
-	} {
-		e := good()
-		c.change(e)
-		if got := ValidateCreate(e, corev1.SchemeGroupVersion); len(got) != c.core {
-			t.Errorf("%s, core: %v", name, got)
-		}
-		if got := ValidateCreate(e, eventsv1.SchemeGroupVersion); len(got) != c.events {
-			t.Errorf("%s, events.k8s.io: %v", name, got)
-		}
-	}
-}
