@@ -133,7 +133,6 @@ const (
 	collectEvery   = 5 * time.Minute
 	collectRetry   = 30 * time.Second
 	sizeCheckEvery = 10 * time.Second
-	refreshEvery   = time.Minute
 )
 
 // Agent runs the pods of one node.
@@ -261,8 +260,10 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	wg.Go(func() { a.status.run(ctx) })
 	wg.Go(func() { _ = a.node.Run(ctx) }) // it only ends with ctx
-	if err := a.watchPods(ctx, &wg); err != nil {
-		return fmt.Errorf("agent: %w", err)
+	for _, watch := range []func(context.Context, *sync.WaitGroup) error{a.watchSources, a.watchPods} {
+		if err := watch(ctx, &wg); err != nil {
+			return fmt.Errorf("agent: %w", err)
+		}
 	}
 	wg.Go(func() { a.collectGarbage(ctx) })
 	if a.o.Meter != nil {

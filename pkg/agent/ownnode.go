@@ -18,13 +18,13 @@ const nodeTimeout = 5 * time.Second
 
 // watchOwnNode keeps the node's own object at hand for ownNode, which is not to
 // be called before. It returns what says that it is there, if it exists.
-func (a *Agent) watchOwnNode(ctx context.Context, wg *sync.WaitGroup) cache.InformerSynced {
+func (a *Agent) watchOwnNode(ctx context.Context, wg *sync.WaitGroup) cache.DoneChecker {
 	informer := coreinformers.NewFilteredNodeInformer(a.o.Client, 0, cache.Indexers{}, func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, a.o.NodeName).String()
 	})
 	a.ownNodes = informer.GetStore()
 	wg.Go(func() { informer.RunWithContext(ctx) })
-	return informer.HasSynced
+	return informer.HasSyncedChecker()
 }
 
 // ownNode returns the node's own object, as it was seen last or, where fresh is

@@ -126,12 +126,6 @@ type Health interface {
 	Check(ctx context.Context) error
 }
 
-// PodLister is a faster way to see one pod's attempts. A RuntimeView that has
-// it is asked so instead of listing everything after each change.
-type PodLister interface {
-	ListPod(ctx context.Context, uid types.UID) ([]pod.Attempt, error)
-}
-
 // Collector removes what belongs to no pod.
 type Collector interface {
 	// GC removes what it knows of pods that are not wanted. wanted may be

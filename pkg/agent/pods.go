@@ -33,7 +33,7 @@ func (a *Agent) watchPods(ctx context.Context, wg *sync.WaitGroup) error {
 	}
 	wg.Go(func() { informer.RunWithContext(ctx) })
 	own := a.watchOwnNode(ctx, wg)
-	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced, own) {
+	if !cache.WaitFor(ctx, "", informer.HasSyncedChecker(), own) {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -51,7 +51,7 @@ func (a *Agent) watchPods(ctx context.Context, wg *sync.WaitGroup) error {
 	if err != nil {
 		return err
 	}
-	cache.WaitForCacheSync(ctx.Done(), reg.HasSynced)
+	cache.WaitFor(ctx, "", reg.HasSyncedChecker())
 	return nil
 }
 

@@ -35,7 +35,6 @@ const (
 // from what may be wrong.
 type view struct {
 	src pod.RuntimeView
-	one PodLister // nil where src has no such method
 	log *zap.Logger
 	// adopt sees every list before anybody else does.
 	adopt func(ctx context.Context, attempts []pod.Attempt)
@@ -55,9 +54,8 @@ type view struct {
 }
 
 func newView(src pod.RuntimeView, log *zap.Logger) *view {
-	one, _ := src.(PodLister)
 	return &view{
-		src: src, one: one, log: log, relist: relistDefault,
+		src: src, log: log, relist: relistDefault,
 		kick:   make(chan struct{}, 1),
 		listed: make(chan struct{}),
 		byUID:  map[types.UID][]pod.Attempt{},
@@ -90,10 +88,7 @@ func (v *view) refreshPod(ctx context.Context, uid types.UID) error {
 	if _, err := v.cached(uid); err != nil {
 		return err
 	}
-	if v.one != nil {
-		return v.listOne(ctx, uid)
-	}
-	return v.refreshAll(ctx)
+	return v.listOne(ctx, uid)
 }
 
 // refreshAll returns when a list that began after the call has been taken in.
@@ -197,7 +192,7 @@ func (v *view) refresh(ctx context.Context, first pod.Change, more <-chan pod.Ch
 		}
 		uids[c.UID] = struct{}{}
 	}
-	if _, any := uids[""]; any || v.one == nil {
+	if _, any := uids[""]; any {
 		return v.list(ctx)
 	}
 	for uid := range uids {
@@ -238,7 +233,7 @@ func (v *view) listOne(ctx context.Context, uid types.UID) error {
 	v.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	attempts, err := v.one.ListPod(ctx, uid)
+	attempts, err := v.src.ListPod(ctx, uid)
 	if err != nil {
 		return err
 	}

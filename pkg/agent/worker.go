@@ -44,6 +44,7 @@ type worker struct {
 	outcomes []outcome
 	found    map[string]pod.Probes // by attempt: what its probes found
 	back     bool                  // a part that did not answer may be back
+	outdated bool                  // an object that its volumes show has changed
 	fetched  map[string]string     // by container: what was pulled for its next attempt; see fetches
 
 	// What follows belongs to the worker's goroutine.

@@ -190,6 +190,14 @@ func (w *world) Remove(ctx context.Context, id string) error {
 }
 
 func (w *world) List(context.Context) ([]pod.Attempt, error) {
+	return w.listed(func(*pod.Attempt) bool { return true })
+}
+
+func (w *world) ListPod(_ context.Context, uid types.UID) ([]pod.Attempt, error) {
+	return w.listed(func(a *pod.Attempt) bool { return a.Pod.UID == uid })
+}
+
+func (w *world) listed(want func(*pod.Attempt) bool) ([]pod.Attempt, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls["list"]++
@@ -198,7 +206,9 @@ func (w *world) List(context.Context) ([]pod.Attempt, error) {
 	}
 	var out []pod.Attempt
 	for _, a := range w.attempts {
-		out = append(out, *a)
+		if want(a) {
+			out = append(out, *a)
+		}
 	}
 	return out, nil
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -94,10 +96,38 @@ func write(dir, file, value string) error {
 	return nil
 }
 
-// read reads one control file, trimmed.
+// read reads one control file, trimmed. It is called for every container of
+// the node from time to time, so that it does without the runtime's poller,
+// for which such a file is never not ready.
 func read(dir, file string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(dir, file))
-	return strings.TrimSpace(string(b)), err
+	p := filepath.Join(dir, file)
+	fd, err := retry(func() (int, error) { return unix.Open(p, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: p, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var all []byte
+	var buf [4096]byte
+	for {
+		n, err := retry(func() (int, error) { return unix.Read(fd, buf[:]) })
+		if err != nil {
+			return "", &fs.PathError{Op: "read", Path: p, Err: err}
+		}
+		if n == 0 {
+			return strings.TrimSpace(string(all)), nil
+		}
+		all = append(all, buf[:n]...)
+	}
+}
+
+// retry calls what a signal may interrupt.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // inheritCPUSet fills an empty v1 cpuset from its parent: no process can enter

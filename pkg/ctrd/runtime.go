@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
@@ -248,6 +249,14 @@ func (r *Runtime) List(ctx context.Context) ([]pod.Attempt, error) {
 		return nil, err
 	}
 	return r.state.list(), nil
+}
+
+// ListPod returns all attempts of one pod.
+func (r *Runtime) ListPod(ctx context.Context, uid types.UID) ([]pod.Attempt, error) {
+	if err := r.usable(ctx); err != nil {
+		return nil, err
+	}
+	return r.state.listPod(uid), nil
 }
 
 // Watch returns a channel of changes; see pod.RuntimeView.

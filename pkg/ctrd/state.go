@@ -112,19 +112,31 @@ func (s *state) setBroken(err error) {
 }
 
 func (s *state) list() []pod.Attempt {
+	return s.listed(func(pod.Attempt) bool { return true })
+}
+
+func (s *state) listPod(uid types.UID) []pod.Attempt {
+	return s.listed(func(a pod.Attempt) bool { return a.Pod.UID == uid })
+}
+
+// listed returns copies of the attempts that are wanted, by ID.
+func (s *state) listed(want func(pod.Attempt) bool) []pod.Attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]pod.Attempt, 0, len(s.entries))
+	var some []pod.Attempt
 	for _, e := range s.entries {
+		if !want(e.attempt) {
+			continue
+		}
 		a := e.attempt
 		if a.Exit != nil {
 			exit := *a.Exit
 			a.Exit = &exit
 		}
-		all = append(all, a)
+		some = append(some, a)
 	}
-	slices.SortFunc(all, func(a, b pod.Attempt) int { return strings.Compare(a.ID, b.ID) })
-	return all
+	slices.SortFunc(some, func(a, b pod.Attempt) int { return strings.Compare(a.ID, b.ID) })
+	return some
 }
 
 func (s *state) get(id string) (entry, bool) {

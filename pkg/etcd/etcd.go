@@ -35,8 +35,8 @@ const (
 	startTimeout = 30 * time.Second
 	// tick and election bound how long the only member waits before it makes
 	// itself the leader: at most twice the election timeout.
-	tickMs     = 30
-	electionMs = 150
+	tickMs     = 100
+	electionMs = 500
 	// One member has no follower to catch up; entries kept in memory would
 	// only cost memory.
 	snapshotCount  = 1000

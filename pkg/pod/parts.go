@@ -49,6 +49,8 @@ type Runtime interface {
 type RuntimeView interface {
 	// List returns all attempts of all pods.
 	List(ctx context.Context) ([]Attempt, error)
+	// ListPod returns all attempts of one pod.
+	ListPod(ctx context.Context, uid types.UID) ([]Attempt, error)
 	// Watch returns a channel of changes until ctx ends. The subscription
 	// exists when Watch returns. The channel is closed when the
 	// subscription breaks; the caller then watches and lists again.

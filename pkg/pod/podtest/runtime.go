@@ -20,7 +20,7 @@ import (
 // time in a synctest bubble carries them.
 type Runtime struct {
 	// Faults script "Runtime.Create", ".Start", ".Signal" and ".Remove",
-	// "View.List" and "View.Watch".
+	// "View.List", "View.ListPod" and "View.Watch".
 	Faults *Faults
 	// Program says what an attempt does; nil: Interpret.
 	Program func(pod.CreateRequest) Program
@@ -165,12 +165,24 @@ func (r *Runtime) Remove(ctx context.Context, id string) error {
 
 // List implements pod.RuntimeView.
 func (r *Runtime) List(ctx context.Context) ([]pod.Attempt, error) {
+	return r.listed(ctx, "View.List", func(pod.Attempt) bool { return true })
+}
+
+// ListPod implements pod.RuntimeView.
+func (r *Runtime) ListPod(ctx context.Context, uid types.UID) ([]pod.Attempt, error) {
+	return r.listed(ctx, "View.ListPod", func(a pod.Attempt) bool { return a.Pod.UID == uid })
+}
+
+func (r *Runtime) listed(ctx context.Context, as string, want func(pod.Attempt) bool) ([]pod.Attempt, error) {
 	var l []pod.Attempt
-	err := r.Faults.run(ctx, "View.List", func() error {
+	err := r.Faults.run(ctx, as, func() error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, id := range slices.Sorted(maps.Keys(r.attempts)) {
 			a := r.attempts[id].Attempt
+			if !want(a) {
+				continue
+			}
 			if a.Exit != nil {
 				exit := *a.Exit
 				a.Exit = &exit

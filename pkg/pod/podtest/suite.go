@@ -3,6 +3,7 @@ package podtest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -155,7 +156,8 @@ func (s *suite) started(b bed, number int, command []string) (string, Pipes) {
 	return id, pipes
 }
 
-// list returns the attempts of one pod.
+// list returns the attempts of one pod, and checks that both ways to see them
+// show the same ones.
 func (s *suite) list(v pod.RuntimeView, uid types.UID) []pod.Attempt {
 	s.Helper()
 	all, err := v.List(s.Context())
@@ -167,6 +169,14 @@ func (s *suite) list(v pod.RuntimeView, uid types.UID) []pod.Attempt {
 		if a.Pod.UID == uid {
 			own = append(own, a)
 		}
+	}
+	one, err := v.ListPod(s.Context(), uid)
+	if err != nil {
+		s.Fatalf("ListPod: %v", err)
+	}
+	same := slices.EqualFunc(own, one, func(a, b pod.Attempt) bool { return a.ID == b.ID })
+	if !same {
+		s.Errorf("List shows of the pod %+v, ListPod %+v", own, one)
 	}
 	return own
 }
