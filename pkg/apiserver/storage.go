@@ -79,6 +79,7 @@ func newStorageOptions(s *schemes, endpoints []string) (*storageOptions, error) 
 	c := storagebackend.NewDefaultConfig(etcdPrefix, nil)
 	c.Transport.ServerList = endpoints
 	c.CountMetricPollPeriod = countPoll
+	c.CompactionInterval = 0 // whoever runs the store drops its old revisions
 	return &storageOptions{schemes: s, config: *c, protobuf: info.Serializer}, nil
 }
 

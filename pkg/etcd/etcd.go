@@ -54,7 +54,7 @@ type Options struct {
 	// RunDir takes the socket where Dir's path is too long for one.
 	RunDir string
 	// Endpoints are those of an etcd that runs elsewhere; nothing is started
-	// then.
+	// then, and whoever runs it drops its old revisions.
 	Endpoints []string
 	// Quota in bytes; 0 means DefaultQuota.
 	Quota int64
@@ -67,6 +67,8 @@ type Server struct {
 	endpoints []string
 	member    *embed.Etcd
 	watch     *fatalWatch
+	compacts  sync.WaitGroup
+	cancel    context.CancelFunc // ends the compaction
 	stopped   sync.Once
 	done      chan struct{}
 }
@@ -99,6 +101,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		s.Stop()
 		return nil, fmt.Errorf("%w %s: %w", ErrStore, o.Dir, err)
 	}
+	s.keepCompact(ctx, o.Log)
 	if err := reserve(o.Dir); err != nil {
 		o.Log.Warn("no disk space is kept for the database", zap.Error(err))
 	}
@@ -116,12 +119,26 @@ func (s *Server) Failed() <-chan error { return s.watch.failed }
 // more than once; it does nothing to an etcd that runs elsewhere.
 func (s *Server) Stop() {
 	s.stopped.Do(func() {
+		if s.cancel != nil {
+			s.cancel()
+			s.compacts.Wait()
+		}
 		if s.member != nil {
 			s.watch.stop(s.member)
 		}
 		close(s.done)
 	})
 	<-s.done
+}
+
+// keepCompact drops old revisions until Stop.
+func (s *Server) keepCompact(ctx context.Context, log *zap.Logger) {
+	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t := time.NewTicker(compactEvery)
+	s.compacts.Go(func() {
+		defer t.Stop()
+		s.compact(ctx, t.C, log)
+	})
 }
 
 func (s *Server) await(ctx context.Context) error {
