@@ -4,6 +4,8 @@
 # tools. Everything comes from this machine and from one Debian kernel package,
 # which is unpacked and not installed.
 # CAROB_BIN names the carob to take, PATH which containerd and runc.
+# CAROB_VM_KERNEL=backports takes the newer kernel that Debian builds for this
+# release.
 set -euo pipefail
 out=$(mkdir -p "${1:?usage: image.sh OUT}" && cd "$1" && pwd)
 cd "$(dirname "$0")/../.."
@@ -23,13 +25,26 @@ carob=${CAROB_BIN:-bin/carob}
 
 # The kernel and modprobe, unpacked once.
 pkg=$out/packages
+# backports has apt look at the backports beside the release that this machine
+# has, in lists of its own: what the machine installs stays as it is.
+backports() {
+	local repository
+	repository=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' | awk '$2 !~ /-/{print; exit}')
+	[ -n "$repository" ] || die "apt has no lists of a release: apt-get update"
+	mkdir -p "$pkg/apt/lists/partial"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $repository-backports main" >"$pkg/apt/sources.list"
+	apt+=(-o "Dir::Etc::sourcelist=$pkg/apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::Lists=$pkg/apt/lists" -o "Dir::Cache=$pkg/apt")
+	apt-get "${apt[@]}" update -qq || die "no backports of $repository"
+}
 if [ ! -e "$pkg/done" ]; then
 	rm -rf "$pkg" && mkdir -p "$pkg"
-	kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/{print $2; exit}')
+	# apt drops its rights for downloads, and may not write here.
+	apt=(-o APT::Sandbox::User=root)
+	[ "${CAROB_VM_KERNEL:-}" != backports ] || backports
+	kernel=$(apt-cache "${apt[@]}" depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/{print $2; exit}')
 	[ -n "$kernel" ] || die "apt knows no linux-image-cloud-amd64: apt-get update"
 	say "fetching $kernel"
-	# apt drops its rights for downloads, and may not write here.
-	(cd "$pkg" && apt-get download -qq -o APT::Sandbox::User=root "$kernel" kmod)
+	(cd "$pkg" && apt-get "${apt[@]}" download -qq "$kernel" && apt-get download -qq -o APT::Sandbox::User=root kmod)
 	for deb in "$pkg"/*.deb; do dpkg-deb -x "$deb" "$pkg/root" && rm "$deb"; done
 	# kmod goes by the name it is called by; the package's links are absolute.
 	for name in depmod modprobe; do ln -s root/bin/kmod "$pkg/$name"; done
@@ -47,10 +62,15 @@ initrd=$work/initrd
 mkdir -p "$initrd"/{bin,dev,proc,mnt,modules}
 cp "$(command -v busybox)" "$initrd/bin/busybox"
 n=10
-for m in virtio_pci virtio_blk; do
+for m in virtio_pci virtio_blk quota_v2; do
 	for ko in $("$pkg/modprobe" -d "$pkg/root" -S "$version" --show-depends $m | awk '$1=="insmod"{print $2}'); do
 		n=$((n + 1))
-		compgen -G "$initrd/modules/*-${ko##*/}" >/dev/null || cp "$ko" "$initrd/modules/$n-${ko##*/}"
+		name=$(basename "$ko" .xz)
+		compgen -G "$initrd/modules/*-$name" >/dev/null && continue
+		case $ko in
+		*.xz) busybox unxz -c "$ko" >"$initrd/modules/$n-$name" ;;
+		*) cp "$ko" "$initrd/modules/$n-$name" ;;
+		esac
 	done
 done
 install -m 0755 hack/vm/initrd-init "$initrd/init"
@@ -97,10 +117,11 @@ install -m 0755 hack/vm/rc hack/vm/rc-shutdown hack/machine-state.sh "$root/etc/
 cp "$carob" "$root/usr/bin/carob"
 go build -o "$root/usr/bin/guest" ./hack/vm/guest
 go run ./hack/demoimage -o "$root/root/image.tar"
-# What only a kernel with one cgroup hierarchy shows.
-go test -c -o "$root/root/cgroup.test" ./pkg/cgroup
+# What only a kernel with one cgroup hierarchy, or a file system with project
+# quotas, shows.
+go test -c -o "$root/root/" ./pkg/cgroup ./pkg/localvolume
 
 rm -f "$out/disk.img"
 truncate -s 3G "$out/disk.img"
-mkfs.ext4 -q -E root_owner=0:0 -d "$root" "$out/disk.img"
+mkfs.ext4 -q -O project,quota -E root_owner=0:0,quotatype=prjquota -d "$root" "$out/disk.img"
 say "$(du -h "$out/disk.img" | cut -f1) on disk, kernel $version, $("$carob" version 2>/dev/null | head -1), $(containerd --version | cut -d' ' -f3)"
