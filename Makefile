@@ -43,7 +43,7 @@ test-e2e: build $(TOOLS)/runc/runc ## end-to-end tests with the built binary and
 test-containerd2: build $(TOOLS)/containerd2/containerd $(TOOLS)/runc/runc ## integration and e2e tests against containerd 2.x, built from source
 	PATH=$(CURDIR)/$(TOOLS)/containerd2:$$PATH $(GO) test -count=1 -timeout 20m ./pkg/ctrd/... ./e2e/...
 
-test-vm: build ## end-to-end tests in a virtual machine: cgroup v2, reboots, power cuts
+test-vm: build $(TOOLS)/runc/runc ## end-to-end tests in a virtual machine: cgroup v2, reboots, power cuts
 	$(GO) test -tags vm -count=1 -timeout 60m -v ./e2e/vm
 
 lint: $(TOOLS)/golangci-lint ## formatting, static checks and import directions

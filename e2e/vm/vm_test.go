@@ -20,18 +20,26 @@ import (
 var image string
 
 func TestMain(m *testing.M) {
-	root, err := filepath.Abs("../..")
-	if err == nil {
-		image = filepath.Join(root, ".cache", "vm")
-		cmd := exec.Command(filepath.Join(root, "hack", "vm", "image.sh"), image)
-		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-		err = cmd.Run()
-	}
-	if err != nil {
+	var err error
+	if image, err = makeImage("vm"); err != nil {
 		fmt.Fprintln(os.Stderr, "no image of the virtual machine:", err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
+}
+
+// makeImage makes what a machine boots in a directory of that name, out of what
+// the environment says.
+func makeImage(name string, env ...string) (string, error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(root, ".cache", name)
+	cmd := exec.Command(filepath.Join(root, "hack", "vm", "image.sh"), out)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return out, cmd.Run()
 }
 
 // sleeper is a pod of two containers that run for ever.
@@ -93,7 +101,9 @@ spec:
 func TestControlGroupsOfVersion2(t *testing.T) {
 	m := New(t, image)
 	m.Sh(t, "/etc/machine-state.sh > /root/state")
-	if out := m.Sh(t, "carob check"); !strings.Contains(out, "v2, driver cgroupfs") {
+	out := m.Sh(t, "carob check")
+	// A distribution's kernel and runc are too old for users of pods.
+	if !strings.Contains(out, "v2, driver cgroupfs") || !strings.Contains(out, "not possible: the ") {
 		t.Errorf("carob check:\n%s", out)
 	}
 	m.Up(t)

@@ -48,6 +48,8 @@ if [ ! -e "$pkg/done" ]; then
 	for deb in "$pkg"/*.deb; do dpkg-deb -x "$deb" "$pkg/root" && rm "$deb"; done
 	# kmod goes by the name it is called by; the package's links are absolute.
 	for name in depmod modprobe; do ln -s root/bin/kmod "$pkg/$name"; done
+	# Not every modprobe can read what newer kernels' packages compress.
+	find "$pkg/root/lib/modules" -name '*.ko.xz' -print0 | xargs -0r busybox unxz
 	"$pkg/depmod" -b "$pkg/root" "$(ls "$pkg/root/lib/modules")"
 	touch "$pkg/done"
 fi
@@ -65,12 +67,7 @@ n=10
 for m in virtio_pci virtio_blk quota_v2; do
 	for ko in $("$pkg/modprobe" -d "$pkg/root" -S "$version" --show-depends $m | awk '$1=="insmod"{print $2}'); do
 		n=$((n + 1))
-		name=$(basename "$ko" .xz)
-		compgen -G "$initrd/modules/*-$name" >/dev/null && continue
-		case $ko in
-		*.xz) busybox unxz -c "$ko" >"$initrd/modules/$n-$name" ;;
-		*) cp "$ko" "$initrd/modules/$n-$name" ;;
-		esac
+		compgen -G "$initrd/modules/*-${ko##*/}" >/dev/null || cp "$ko" "$initrd/modules/$n-${ko##*/}"
 	done
 done
 install -m 0755 hack/vm/initrd-init "$initrd/init"
