@@ -151,6 +151,9 @@ func endContainers(ctx context.Context, c config.Config, grace time.Duration, al
 		}
 		defer func() {
 			err = errors.Join(err, child.Stop(context.WithoutCancel(ctx)))
+			if err == nil {
+				err = ctrd.EndShims(ctx, child.Address())
+			}
 			ctrd.RemoveTraces(c.ContainerdNamespace)
 		}()
 		address = child.Address()

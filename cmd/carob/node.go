@@ -116,7 +116,7 @@ func newNode(c config.Config, client kubernetes.Interface, plugins *credentialpr
 		Images: runtime, ImageLister: runtime, Credentials: plugins,
 		Exec: ctrd.NewCommands(runtime, filepath.Join(c.RunDir, "exec")),
 		API:  podsReach(c.Listen, network.CIDR().IsValid(), nodeIPs(c.Listen)[0]), HostAPI: listener(c.Listen),
-		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes},
+		Sandboxes: sandboxes, SandboxView: sandboxes, Collectors: []agent.Collector{sandboxes, runtime},
 		Volumes: volumes, VolumeView: volumeParts{volumes}, Disk: &diskMeter{volumes: volumes, runtime: runtime, dataDir: c.DataDir},
 		Bounds: bounds{cgroups}, ImageStore: runtime, ImagePolicy: c.ImagePolicy(),
 		Pressure: agent.Pressure{

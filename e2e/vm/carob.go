@@ -72,18 +72,26 @@ func (m *Machine) WaitReady(t testing.TB, pods ...string) {
 	}
 }
 
+// collected bounds the wait for what carob's collection removes every 5 minutes.
+const collected = 6 * time.Minute
+
 // Eventually waits until f returns an empty string.
 func Eventually(t testing.TB, f func() string) {
+	t.Helper()
+	within(t, readyWithin, f)
+}
+
+func within(t testing.TB, limit time.Duration, f func() string) {
 	t.Helper()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	var last string
-	for end := time.Now().Add(readyWithin); time.Now().Before(end); <-tick.C {
+	for end := time.Now().Add(limit); time.Now().Before(end); <-tick.C {
 		if last = f(); last == "" {
 			return
 		}
 	}
-	t.Fatalf("not within %v: %s", readyWithin, last)
+	t.Fatalf("not within %v: %s", limit, last)
 }
 
 // Pod is what the tests look at.
@@ -95,6 +103,7 @@ type Pod struct {
 	Spec   struct{ RestartPolicy string }
 	Status struct {
 		Phase, PodIP, Reason  string
+		QOSClass              string
 		Conditions            []struct{ Type, Status string }
 		InitContainerStatuses []Container
 		ContainerStatuses     []Container
@@ -176,7 +185,7 @@ func things(out string) (count map[string]int, names map[string][]string) {
 // API, and each running pod has one of everything that it needs.
 func (m *Machine) NothingOfNobody(t testing.TB) {
 	t.Helper()
-	Eventually(t, func() string {
+	within(t, collected, func() string {
 		pods := m.Pods(t)
 		out := m.Sh(t, leftovers)
 		if problems := strays(pods, out); len(problems) > 0 {

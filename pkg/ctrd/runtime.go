@@ -99,6 +99,8 @@ type Runtime struct {
 	// last deletion ends the shim that a new task would go to.
 	shims sharedLocks
 	first firstShims
+	// strayTime is shorter in tests.
+	strayTime time.Duration
 	// deleted is when a pod's task was last deleted.
 	deleted sync.Map
 	images  *imageCache
@@ -168,14 +170,15 @@ func Connect(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, fmt.Errorf("containerd: %w", err)
 	}
 	r := &Runtime{
-		opts:   o,
-		log:    o.Log.Named("ctrd"),
-		client: client,
-		host:   thisHost(),
-		state:  newState(),
-		images: newImageCache(),
-		finish: semaphore.NewWeighted(8),
-		leases: map[string]struct{}{},
+		opts:      o,
+		log:       o.Log.Named("ctrd"),
+		client:    client,
+		host:      thisHost(),
+		state:     newState(),
+		images:    newImageCache(),
+		finish:    semaphore.NewWeighted(8),
+		strayTime: strayTime,
+		leases:    map[string]struct{}{},
 	}
 	r.life, r.end = context.WithCancel(r.scoped(ctx))
 	if !o.ImagesOnly {
