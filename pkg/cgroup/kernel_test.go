@@ -131,13 +131,15 @@ func removeKillsLeftovers(t *testing.T, m *Manager) {
 	if err := m.EnsurePod(t.Context(), name, pod.Resources{}); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sh", "-c", "trap '' TERM; sleep 1000 & wait")
+	// The child begins in the group: it waits until its parent is there.
+	cmd := exec.Command("sh", "-c", "trap '' TERM; read go; sleep 1000 & echo up; wait")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	in, ierr := cmd.StdinPipe()
+	out, oerr := cmd.StdoutPipe()
+	if err := errors.Join(ierr, oerr, cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	for _, h := range m.info.controlRoots() {
 		dir := m.dir(h, name+"/container")
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -151,6 +153,15 @@ func removeKillsLeftovers(t *testing.T, m *Manager) {
 		if err := write(dir, "cgroup.procs", strconv.Itoa(cmd.Process.Pid)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	_, werr := in.Write([]byte("go\n"))
+	_, rerr := out.Read(make([]byte, 1))
+	if err := errors.Join(werr, rerr); err != nil {
+		t.Fatal(err)
+	}
+	go func() { ended <- cmd.Wait() }()
+	for _, h := range m.info.controlRoots() {
+		dir := m.dir(h, name+"/container")
 		_ = write(dir, "freezer.state", "FROZEN")
 		_ = write(dir, "cgroup.freeze", "1")
 	}
