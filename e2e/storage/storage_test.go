@@ -19,6 +19,7 @@ func TestStorage(t *testing.T) {
 	c := harness.Started(t)
 	for name, f := range map[string]func(*testing.T, *harness.Carob){
 		"default class": defaultClass, "chosen volumes": chosen, "ephemeral": ephemeral, "refused and waiting": refused, "missing": missing, "stateful": stateful,
+		"reclaimed": reclaimed,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, c) })
 	}
@@ -186,6 +187,40 @@ spec: {accessModes: [ReadWriteOnce, ReadWriteMany], capacity: {storage: 50Mi}, s
 	c.K(t, "delete", "pvc", "named", "local", "remote")
 	gone(t, c, "pv/by-name", "/nowhere")
 	c.K(t, "delete", "pv", "by-label", "here", "there")
+}
+
+// reclaimed: what an administrator made goes with its claim where it may, and
+// says why where not; nobody makes it larger.
+func reclaimed(t *testing.T, c *harness.Carob) {
+	dir, err := os.MkdirTemp("/tmp", "carob-e2e-reclaimed-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	volume := func(name, path string) string {
+		return fmt.Sprintf("apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: %s}\nspec: {accessModes: [ReadWriteOnce], capacity: {storage: 50Mi}, "+
+			"storageClassName: passing, persistentVolumeReclaimPolicy: Delete, hostPath: {path: %s}}\n---\n", name, path)
+	}
+	c.Apply(t, "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: passing}\nprovisioner: x.example\nallowVolumeExpansion: true\n---\n"+
+		volume("temporary", dir)+volume("lasting", "/nowhere/tmp/x")+
+		claim("temporary", ", storageClassName: passing, volumeName: temporary")+claim("lasting", ", storageClassName: passing, volumeName: lasting"))
+	becomes(t, c, "pvc", "temporary", "{.status.phase}", "Bound")
+	becomes(t, c, "pvc", "lasting", "{.status.phase}", "Bound")
+	c.Apply(t, pod("passes", "echo x >/data/file", "persistentVolumeClaim: {claimName: temporary}"))
+	becomes(t, c, "pod", "passes", "{.status.phase}", "Succeeded")
+	exists(t, filepath.Join(dir, "file"), "x\n")
+	c.K(t, "patch", "pvc", "temporary", "-p", `{"spec":{"resources":{"requests":{"storage":"1Gi"}}}}`)
+	event(t, c, "temporary", "ExternalExpanding", "waiting for an external controller to expand this PVC")
+	c.K(t, "delete", "pod", "passes")
+	c.K(t, "delete", "pvc", "temporary", "lasting")
+	gone(t, c, "pv/temporary", dir)
+	becomes(t, c, "pv", "lasting", "{.status.phase}: {.status.message}", "Failed: host_path deleter only supports /tmp/.+ but received provided /nowhere/tmp/x")
+	event(t, c, "lasting", "VolumeFailedDelete", "host_path deleter only supports /tmp/.+ but received provided /nowhere/tmp/x")
+	c.K(t, "delete", "pv", "lasting")
+	c.K(t, "delete", "storageclass", "passing")
 }
 
 // ephemeral: the claim is made for the pod, and goes with it.

@@ -9,7 +9,8 @@ import (
 // buildStorage makes the controllers of claims and volumes.
 func (m *Manager) buildStorage(o Options) error {
 	binder, err := persistentvolume.New(persistentvolume.Options{
-		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("persistentvolume-controller"), Log: o.Log.Named("persistentvolume"),
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("persistentvolume-controller"), Growth: m.recorder("volume_expand"),
+		Log: o.Log.Named("persistentvolume"),
 	})
 	if err != nil {
 		return err

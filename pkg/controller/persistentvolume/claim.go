@@ -33,7 +33,9 @@ type World struct {
 type Step struct {
 	Claim, ClaimStatus   *corev1.PersistentVolumeClaim
 	Volume, VolumeStatus *corev1.PersistentVolume
-	Events               []Event
+	// Delete is a volume whose directory is to be removed, and then itself.
+	Delete *corev1.PersistentVolume
+	Events []Event
 	// Wake is a claim that has to be looked at now.
 	Wake *corev1.PersistentVolumeClaim
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,6 +31,10 @@ type Options struct {
 	Client    kubernetes.Interface
 	Informers informers.SharedInformerFactory
 	Recorder  record.EventRecorder
+	// Growth tells of claims that are to grow; default Recorder.
+	Growth record.EventRecorder
+	// Remove removes a directory below /tmp; default: from the disk.
+	Remove func(path string) error
 	// Log may be nil.
 	Log *zap.Logger
 }
@@ -62,6 +67,11 @@ type Controller struct {
 	synced                []cache.DoneChecker
 	ready                 chan struct{}
 	queue                 *work.Queue[key]
+	// growing are claims of which it may have to be told that they wait to
+	// grow.
+	growing *work.Queue[key]
+	growth  record.EventRecorder
+	remove  func(path string) error
 }
 
 // New makes the Controller; Run starts it.
@@ -81,6 +91,13 @@ func New(o Options) (*Controller, error) {
 	c := &Controller{
 		client: o.Client, recorder: o.Recorder, volumes: volumes.GetIndexer(), claims: wanted.GetIndexer(),
 		classes: classes.GetIndexer(), pods: pods.GetIndexer(), ready: make(chan struct{}), queue: work.New[key](o.Log),
+		growing: work.New[key](o.Log), growth: o.Growth, remove: o.Remove,
+	}
+	if c.growth == nil {
+		c.growth = o.Recorder
+	}
+	if c.remove == nil {
+		c.remove = func(path string) error { return removeTemporary(temporaryRoot, path) }
 	}
 	c.newVolumes = cache.NewIntegerResourceVersionMutationCache(klog.Background(), c.volumes, c.volumes, seen, false)
 	c.newClaims = cache.NewIntegerResourceVersionMutationCache(klog.Background(), c.claims, c.claims, seen, false)
@@ -88,6 +105,7 @@ func New(o Options) (*Controller, error) {
 	c.synced, err = workload.Watch(
 		workload.Watched{Informer: volumes, Handler: claims.Funcs(c.volumeChanged)},
 		workload.Watched{Informer: wanted, Handler: claims.Funcs(c.claimChanged)},
+		workload.Watched{Informer: wanted, Handler: cache.ResourceEventHandlerFuncs{AddFunc: c.mayGrow, UpdateFunc: c.grown}},
 		workload.Watched{Informer: classes, Handler: claims.Funcs(func(any) { c.wakeUnbound() })},
 		workload.Watched{Informer: pods, Handler: cache.ResourceEventHandlerFuncs{AddFunc: c.podAdded}},
 	)
@@ -155,7 +173,10 @@ func (c *Controller) Run(ctx context.Context) error {
 		return nil
 	}
 	close(c.ready)
+	var wg sync.WaitGroup
+	wg.Go(func() { c.growing.Run(ctx, 1, c.tellGrowth) })
 	c.queue.Run(ctx, 1, c.sync)
+	wg.Wait()
 	return nil
 }
 
@@ -166,12 +187,13 @@ func (c *Controller) Ready() <-chan struct{} { return c.ready }
 func (c *Controller) sync(ctx context.Context, k key) error {
 	for range mostSteps {
 		step := c.decide(k)
-		if err := c.take(ctx, &step); err != nil {
+		if step.Delete != nil {
+			return workload.Outdated(c.deleteVolume(ctx, step.Delete))
+		}
+		if err := c.write(ctx, &step); err != nil {
 			return workload.Outdated(err)
 		}
-		for _, e := range step.Events {
-			c.recorder.Event(e.About, e.Type, e.Reason, e.Message)
-		}
+		c.tell(step)
 		if step.Wake != nil {
 			c.queue.Add(key{step.Wake.Namespace, step.Wake.Name})
 		}
@@ -196,9 +218,16 @@ func (c *Controller) decide(k key) Step {
 	return Step{}
 }
 
-// take writes what the step says. Each write carries the version that was
+// tell records the events of a step.
+func (c *Controller) tell(s Step) {
+	for _, e := range s.Events {
+		c.recorder.Event(e.About, e.Type, e.Reason, e.Message)
+	}
+}
+
+// write writes what the step says. Each write carries the version that was
 // decided on, so one that is outdated fails and is decided anew.
-func (c *Controller) take(ctx context.Context, s *Step) error {
+func (c *Controller) write(ctx context.Context, s *Step) error {
 	core, o := c.client.CoreV1(), metav1.UpdateOptions{}
 	switch {
 	case s.Volume != nil:

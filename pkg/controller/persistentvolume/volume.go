@@ -2,7 +2,6 @@ package persistentvolume
 
 import (
 	"fmt"
-	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,16 +58,25 @@ func unbind(v *corev1.PersistentVolume) Step {
 }
 
 // reclaim says what becomes of a released volume. One that was made for its
-// claim is removed by who made it.
+// claim is removed by who made it. Of others only directories below /tmp are
+// removed, as in Kubernetes.
 func reclaim(v *corev1.PersistentVolume) Step {
 	if v.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete ||
 		metav1.HasAnnotation(v.ObjectMeta, storagevolume.AnnDynamicallyProvisioned) || v.DeletionTimestamp != nil {
 		return Step{}
 	}
-	why := fmt.Sprintf("error getting deleter volume plugin for volume %q: no deletable volume plugin matched", v.Name)
-	if h := v.Spec.HostPath; h != nil && !regexp.MustCompile("/tmp/.+").MatchString(h.Path) {
-		why = "host_path deleter only supports /tmp/.+ but received provided " + h.Path
+	h := v.Spec.HostPath
+	switch {
+	case h == nil:
+		return failed(v, fmt.Sprintf("error getting deleter volume plugin for volume %q: no deletable volume plugin matched", v.Name))
+	case !temporary(h.Path):
+		return failed(v, "host_path deleter only supports /tmp/.+ but received provided "+h.Path)
 	}
+	return Step{Delete: v}
+}
+
+// failed says that a volume cannot be removed, and why; once.
+func failed(v *corev1.PersistentVolume, why string) Step {
 	step := volumePhase(v, corev1.VolumeFailed, why)
 	if step.Writes() {
 		step = step.tell(v, corev1.EventTypeWarning, "VolumeFailedDelete", why)
