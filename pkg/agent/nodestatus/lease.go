@@ -15,17 +15,23 @@ import (
 // leaseBeats is for how many heartbeats a lease stays valid: three may fail.
 const leaseBeats = 4
 
-// renewLease renews the node's Lease until ctx ends, once the Node exists.
+// renewLease renews the node's Lease until ctx ends, once the Node exists: with
+// each status, one of which is due at the same time, so that both are one write
+// to the disk.
 func (r *Reporter) renewLease(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
 	case <-r.registered:
 	}
+	select {
+	case <-r.wrote: // the first one
+	default:
+	}
 	var held *coordinationv1.Lease
 	retry := time.Second
 	for {
-		wait := r.o.Heartbeat
+		wait := r.o.Heartbeat + r.o.Interval
 		l, err := r.renewOnce(ctx, held)
 		if err != nil {
 			// Whatever is wrong with the copy at hand, read it anew.
@@ -43,6 +49,8 @@ func (r *Reporter) renewLease(ctx context.Context) {
 		case <-ctx.Done():
 			t.Stop()
 			return
+		case <-r.wrote:
+			t.Stop()
 		case <-t.C:
 		}
 	}

@@ -59,6 +59,8 @@ const (
 type Reporter struct {
 	o    Options
 	poke chan struct{}
+	// wrote tells the lease's keeper that a status has been written.
+	wrote chan struct{}
 
 	registered     chan struct{}
 	registeredOnce sync.Once
@@ -87,7 +89,7 @@ func New(o Options) *Reporter {
 		o.Log = zap.NewNop()
 	}
 	return &Reporter{
-		o: o, poke: make(chan struct{}, 1), registered: make(chan struct{}), healthy: true,
+		o: o, poke: make(chan struct{}, 1), wrote: make(chan struct{}, 1), registered: make(chan struct{}), healthy: true,
 	}
 }
 
@@ -157,6 +159,10 @@ func (r *Reporter) report(ctx context.Context) error {
 		return fmt.Errorf("writing the node's status: %w", err)
 	}
 	r.node, r.written = n, now
+	select {
+	case r.wrote <- struct{}{}:
+	default:
+	}
 	if r.o.Event != nil {
 		for _, reason := range changes(old, n.Status.Conditions) {
 			r.o.Event(corev1.EventTypeNormal, reason, fmt.Sprintf("Node %s status is now: %s", n.Name, reason))

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 )
@@ -88,6 +89,58 @@ func TestReporter(t *testing.T) {
 		lease, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, "n", metav1.GetOptions{})
 		if err != nil || *lease.Spec.LeaseDurationSeconds != 1200 || *lease.Spec.HolderIdentity != "n" {
 			t.Errorf("lease %+v, %v", lease, err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestHeartbeatsComeTogether watches when a node that rests writes, with a
+// change of its status at times: every lease is renewed with a status, and for
+// no longer than a heartbeat and an interval a lease is not renewed.
+func TestHeartbeatsComeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		client := fake.NewClientset()
+		var lastStatus, lastLease time.Time
+		var leases int
+		client.PrependReactor("update", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+			switch a.GetResource().Resource {
+			case "nodes":
+				lastStatus = time.Now()
+			case "leases":
+				if since := time.Since(lastStatus); since > 100*time.Millisecond {
+					t.Errorf("a lease was renewed %s after a status", since)
+				}
+				if !lastLease.IsZero() && time.Since(lastLease) > 5*time.Minute+10*time.Second {
+					t.Errorf("a lease was not renewed for %s", time.Since(lastLease))
+				}
+				lastLease = time.Now()
+				leases++
+			}
+			return false, nil, nil
+		})
+		var broken atomic.Bool
+		r := New(Options{
+			Client: client, Identity: Identity{Name: "n", MaxPods: 500}, Source: fixed(healthyFacts()),
+			Checks: []Check{{ReasonRuntimeNotReady, func(context.Context) error {
+				if broken.Load() {
+					return errors.New("containerd does not answer")
+				}
+				return nil
+			}}},
+		})
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		<-r.Registered()
+		for i := range 20 {
+			time.Sleep(time.Duration(97*(i+1)) * time.Second)
+			broken.Store(i%2 == 0)
+		}
+		if leases < 50 {
+			t.Errorf("%d leases in more than five hours", leases)
 		}
 		cancel()
 		if err := <-done; err != nil {
