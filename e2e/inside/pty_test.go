@@ -52,8 +52,9 @@ func onTerminal(t *testing.T, rows, cols uint16, cmd *exec.Cmd) *terminal {
 		t.Fatal(err)
 	}
 	_ = tty.Close()
-	go x.read()
 	go func() {
+		// What was written last is read after the program's end.
+		x.read()
 		_ = cmd.Wait()
 		close(x.done)
 	}()
