@@ -38,6 +38,8 @@ state() {
 			done
 		done
 	fi
+	section "AppArmor profiles"
+	sort /sys/kernel/security/apparmor/profiles 2>/dev/null
 	section "kernel settings"
 	sysctl net.ipv4.ip_forward net.ipv4.conf.all.route_localnet 2>/dev/null
 }

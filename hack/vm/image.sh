@@ -1,8 +1,9 @@
 #!/bin/bash
 # Makes what a test VM boots from, in the directory OUT: vmlinuz, initrd and
 # disk.img, an ext4 root with carob, containerd, runc, CNI plugins and a few
-# tools. Everything comes from this machine and from one Debian kernel package,
-# which is unpacked and not installed.
+# tools. Everything comes from this machine and from Debian packages of a kernel
+# and of what loads its modules and AppArmor profiles, which are unpacked and not
+# installed.
 # CAROB_BIN names the carob to take, PATH which containerd and runc.
 # CAROB_VM_KERNEL=backports takes the newer kernel that Debian builds for this
 # release.
@@ -23,8 +24,9 @@ need ip iproute2
 carob=${CAROB_BIN:-bin/carob}
 [ -x "$carob" ] || die "no $carob: make build"
 
-# The kernel and modprobe, unpacked once.
+# The kernel and these packages, unpacked once.
 pkg=$out/packages
+tools=(kmod apparmor)
 # backports has apt look at the backports beside the release that this machine
 # has, in lists of its own: what the machine installs stays as it is.
 backports() {
@@ -36,7 +38,7 @@ backports() {
 	apt+=(-o "Dir::Etc::sourcelist=$pkg/apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::Lists=$pkg/apt/lists" -o "Dir::Cache=$pkg/apt")
 	apt-get "${apt[@]}" update -qq || die "no backports of $repository"
 }
-if [ ! -e "$pkg/done" ]; then
+if [ "$(cat "$pkg/done" 2>/dev/null)" != "${tools[*]}" ]; then
 	rm -rf "$pkg" && mkdir -p "$pkg"
 	# apt drops its rights for downloads, and may not write here.
 	apt=(-o APT::Sandbox::User=root)
@@ -44,14 +46,14 @@ if [ ! -e "$pkg/done" ]; then
 	kernel=$(apt-cache "${apt[@]}" depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/{print $2; exit}')
 	[ -n "$kernel" ] || die "apt knows no linux-image-cloud-amd64: apt-get update"
 	say "fetching $kernel"
-	(cd "$pkg" && apt-get "${apt[@]}" download -qq "$kernel" && apt-get download -qq -o APT::Sandbox::User=root kmod)
+	(cd "$pkg" && apt-get "${apt[@]}" download -qq "$kernel" && apt-get download -qq -o APT::Sandbox::User=root "${tools[@]}")
 	for deb in "$pkg"/*.deb; do dpkg-deb -x "$deb" "$pkg/root" && rm "$deb"; done
 	# kmod goes by the name it is called by; the package's links are absolute.
 	for name in depmod modprobe; do ln -s root/bin/kmod "$pkg/$name"; done
 	# Not every modprobe can read what newer kernels' packages compress.
 	find "$pkg/root/lib/modules" -name '*.ko.xz' -print0 | xargs -0r busybox unxz
 	"$pkg/depmod" -b "$pkg/root" "$(ls "$pkg/root/lib/modules")"
-	touch "$pkg/done"
+	echo "${tools[*]}" >"$pkg/done"
 fi
 version=$(ls "$pkg/root/lib/modules")
 cp "$pkg/root/boot/vmlinuz-$version" "$out/vmlinuz"
@@ -101,6 +103,10 @@ for p in bridge host-local loopback portmap; do cp "$plugins/$p" "$root/usr/lib/
 cp -r --parents /usr/lib/x86_64-linux-gnu/xtables "$root/" 2>/dev/null || true
 cp "$pkg/root/bin/kmod" "$root/usr/bin/" && libs "$pkg/root/bin/kmod"
 ln -s kmod "$root/usr/bin/modprobe"
+# The parser reads the features to use, and the rules that profiles include.
+cp "$pkg/root/sbin/apparmor_parser" "$root/usr/bin/" && libs "$pkg/root/sbin/apparmor_parser"
+cp -r "$pkg/root/etc/apparmor" "$pkg/root/etc/apparmor.d" "$root/etc/"
+install -D -m 0644 "$pkg/root/usr/share/apparmor-features/features" "$root/usr/share/apparmor-features/features"
 # busybox is what is not there in earnest.
 cp "$(command -v busybox)" "$root/usr/bin/busybox"
 for applet in init $(busybox --list); do [ -e "$root/usr/bin/$applet" ] || ln -s busybox "$root/usr/bin/$applet"; done

@@ -15,17 +15,16 @@ import (
 )
 
 const (
-	// defaultAppArmor is the name of the default profile, loaded when it is
-	// first needed; its rules are containerd's.
-	defaultAppArmor = "carob-default"
-	loadedProfiles  = "/sys/kernel/security/apparmor/profiles"
+	appArmorDir    = "/sys/kernel/security/apparmor"
+	loadedProfiles = appArmorDir + "/profiles"
+	removeProfile  = appArmorDir + "/.remove"
 )
 
 // SecurityModules tells which ones confine processes on this machine. They do
 // not change while it runs.
 func SecurityModules() pod.SecurityModules {
 	var m pod.SecurityModules
-	if _, err := os.Stat("/sys/kernel/security/apparmor"); err == nil {
+	if _, err := os.Stat(appArmorDir); err == nil {
 		on, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled") // none: it is off
 		m.AppArmor = strings.HasPrefix(string(on), "Y")
 	}
@@ -38,8 +37,8 @@ func SecurityModules() pod.SecurityModules {
 type profiles interface {
 	// loaded says whether one of that name can be used.
 	loaded(name string) (bool, error)
-	// loadDefault makes the default one usable.
-	loadDefault(name string) error
+	// loadDefault makes the default one usable and returns its name.
+	loadDefault() (string, error)
 }
 
 var errNoProfile = errors.New("apparmor profile not found")
@@ -63,9 +62,9 @@ func appArmorFor(sec *pod.Security, enabled bool, on profiles, log *zap.Logger) 
 	case !enabled || sec.Privileged:
 		return "", nil
 	}
-	err := on.loadDefault(defaultAppArmor)
+	name, err := on.loadDefault()
 	if err == nil {
-		return defaultAppArmor, nil
+		return name, nil
 	}
 	if want.Required {
 		return "", fmt.Errorf("the default AppArmor profile: %w", err)
@@ -74,8 +73,13 @@ func appArmorFor(sec *pod.Security, enabled bool, on profiles, log *zap.Logger) 
 	return "", nil
 }
 
-// kernelProfiles are those that the kernel has.
-type kernelProfiles struct{}
+// kernelProfiles are those that the kernel has, for an instance of carob with
+// this ID. Each has a default one of its own, so that it can be unloaded: the
+// kernel frees from a profile that goes whom it confines.
+type kernelProfiles string
+
+// ownDefault is the name of the instance's default profile.
+func (k kernelProfiles) ownDefault() string { return "carob-default-" + string(k) }
 
 func (kernelProfiles) loaded(name string) (bool, error) {
 	f, err := os.Open(loadedProfiles)
@@ -86,7 +90,26 @@ func (kernelProfiles) loaded(name string) (bool, error) {
 	return names(f, name)
 }
 
-func (kernelProfiles) loadDefault(name string) error { return apparmor.LoadDefaultProfile(name) }
+// loadDefault loads the profile where it is missing; its rules are containerd's.
+func (k kernelProfiles) loadDefault() (string, error) {
+	return k.ownDefault(), apparmor.LoadDefaultProfile(k.ownDefault())
+}
+
+// unloadDefault undoes loadDefault. No container may be under the profile.
+func (k kernelProfiles) unloadDefault() error {
+	if ok, err := k.loaded(k.ownDefault()); err != nil || !ok {
+		return err
+	}
+	f, err := os.OpenFile(removeProfile, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(k.ownDefault())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("unload the AppArmor profile %s: %w", k.ownDefault(), err)
+	}
+	return nil
+}
 
 // names says whether a list of profiles, each with its mode in parentheses, has
 // the name.

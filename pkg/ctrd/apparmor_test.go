@@ -18,7 +18,9 @@ type fakeProfiles struct {
 func (f fakeProfiles) loaded(name string) (bool, error) {
 	return names(strings.NewReader(f.list), name)
 }
-func (f fakeProfiles) loadDefault(string) error { return f.err }
+func (f fakeProfiles) loadDefault() (string, error) { return theDefault, f.err }
+
+const theDefault = "the default"
 
 func TestAppArmorProfile(t *testing.T) {
 	broken := errors.New("no parser")
@@ -29,11 +31,11 @@ func TestAppArmorProfile(t *testing.T) {
 		want string
 		err  error
 	}{
-		"nothing said":             {want: defaultAppArmor},
+		"nothing said":             {want: theDefault},
 		"nothing said, not there":  {off: true},
 		"nothing said, not loaded": {load: broken},
 		"default, not loaded":      {sec: pod.Security{AppArmor: pod.AppArmor{Required: true}}, load: broken, err: broken},
-		"default":                  {sec: pod.Security{AppArmor: pod.AppArmor{Required: true}}, want: defaultAppArmor},
+		"default":                  {sec: pod.Security{AppArmor: pod.AppArmor{Required: true}}, want: theDefault},
 		"privileged":               {sec: pod.Security{Privileged: true, AppArmor: pod.AppArmor{Required: true}}},
 		"unconfined":               {sec: pod.Security{AppArmor: pod.AppArmor{Unconfined: true}}},
 		"local":                    {sec: pod.Security{Privileged: true, AppArmor: pod.AppArmor{Profile: "my own"}}, want: "my own"},

@@ -115,9 +115,9 @@ func (r *Runtime) cleanLeases(ctx context.Context) error {
 }
 
 // RemoveInstance kills and removes every container of this instance with its
-// snapshot and pipes, and the instance's leases; with alsoImages also the
-// images it pulled or imported that no other container uses. No other process
-// of the instance may be running.
+// snapshot and pipes, and the instance's leases and AppArmor profile; with
+// alsoImages also the images it pulled or imported that no other container uses.
+// No other process of the instance may be running.
 func (r *Runtime) RemoveInstance(ctx context.Context, alsoImages bool) error {
 	ctx = r.scoped(ctx)
 	records, err := r.containers().List(ctx, r.ownFilter())
@@ -141,6 +141,9 @@ func (r *Runtime) RemoveInstance(ctx context.Context, alsoImages bool) error {
 		})
 	}
 	err = group.Wait()
+	if err == nil && r.host.appArmor {
+		err = kernelProfiles(r.opts.Instance).unloadDefault()
+	}
 	err = errors.Join(err, r.cleanSnapshots(ctx, nil), r.cleanLeases(ctx))
 	if err == nil && alsoImages {
 		err = r.removeImages(ctx)

@@ -154,7 +154,7 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 		in.seccomp, err = localProfile(r.opts.SeccompDir, req.Security.SeccompProfile)
 	}
 	if err == nil && !req.Holder {
-		in.appArmor, err = appArmorFor(&req.Security, r.host.appArmor, kernelProfiles{}, r.log)
+		in.appArmor, err = appArmorFor(&req.Security, r.host.appArmor, kernelProfiles(r.opts.Instance), r.log)
 	}
 	if err != nil {
 		return containers.Container{}, err
