@@ -88,7 +88,7 @@ func (i inside) Attach(ctx context.Context, at pod.Attempt, s pod.Streams) error
 
 // endOf returns when an attempt has ended, if it has.
 func (i inside) endOf(ctx context.Context, at pod.Attempt) (end time.Time, ok bool) {
-	all, err := i.a.o.View.List(ctx)
+	all, err := i.a.o.View.ListPod(ctx, at.Pod.UID)
 	if err != nil {
 		return time.Time{}, false
 	}
