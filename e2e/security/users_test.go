@@ -342,9 +342,12 @@ func TestOwnUsersNeedTheRuntime(t *testing.T) {
 			}
 			return ""
 		})
-		if got := c.Get(t, "pod", name, "{.status.phase} {.status.containerStatuses[0].state.waiting.reason}"); got != "Pending ContainerCreating" {
-			t.Errorf("%s: %s", name, got)
-		}
+		harness.Eventually(t, 20*time.Second, func() string {
+			if got := c.Get(t, "pod", name, "{.status.phase} {.status.containerStatuses[0].state.waiting.reason}"); got != "Pending ContainerCreating" {
+				return fmt.Sprintf("%s: %q", name, got)
+			}
+			return ""
+		})
 	}
 	if got := c.Get(t, "node", nodeName(t, c), "{.status.runtimeHandlers[0].features.userNamespaces}"); got != "false" {
 		t.Errorf("the node tells %q", got)
