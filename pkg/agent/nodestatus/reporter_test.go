@@ -32,23 +32,30 @@ func writes(c *fake.Clientset) int {
 	return n
 }
 
+// registered runs a Reporter, whose runtime may break, and returns when its Node
+// is registered. The channel has what Run returns.
+func registered(ctx context.Context, client *fake.Clientset, broken *atomic.Bool) (done chan error) {
+	r := New(Options{
+		Client: client, Identity: Identity{Name: "n", MaxPods: 500}, Source: fixed(healthyFacts()),
+		Checks: []Check{{ReasonRuntimeNotReady, func(context.Context) error {
+			if broken.Load() {
+				return errors.New("containerd does not answer")
+			}
+			return nil
+		}}},
+	})
+	done = make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	<-r.Registered()
+	return done
+}
+
 func TestReporter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		client := fake.NewClientset()
 		var broken atomic.Bool
-		r := New(Options{
-			Client: client, Identity: Identity{Name: "n", MaxPods: 500}, Source: fixed(healthyFacts()),
-			Checks: []Check{{ReasonRuntimeNotReady, func(context.Context) error {
-				if broken.Load() {
-					return errors.New("containerd does not answer")
-				}
-				return nil
-			}}},
-		})
-		done := make(chan error, 1)
-		go func() { done <- r.Run(ctx) }()
-		<-r.Registered()
+		done := registered(ctx, client, &broken)
 		synctest.Wait()
 		if n := writes(client); n != 3 { // node, status, lease
 			t.Errorf("%d writes to register, want 3", n)
@@ -123,18 +130,7 @@ func TestHeartbeatsComeTogether(t *testing.T) {
 			return false, nil, nil
 		})
 		var broken atomic.Bool
-		r := New(Options{
-			Client: client, Identity: Identity{Name: "n", MaxPods: 500}, Source: fixed(healthyFacts()),
-			Checks: []Check{{ReasonRuntimeNotReady, func(context.Context) error {
-				if broken.Load() {
-					return errors.New("containerd does not answer")
-				}
-				return nil
-			}}},
-		})
-		done := make(chan error, 1)
-		go func() { done <- r.Run(ctx) }()
-		<-r.Registered()
+		done := registered(ctx, client, &broken)
 		for i := range 20 {
 			time.Sleep(time.Duration(97*(i+1)) * time.Second)
 			broken.Store(i%2 == 0)
