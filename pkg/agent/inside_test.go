@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
 )
@@ -33,13 +34,13 @@ func (o *oneTap) Next(ctx context.Context) ([]byte, bool, error) {
 	return nil, false, errors.Join(io.EOF, ctx.Err())
 }
 
-// oneAttempt is a runtime with one attempt.
+// oneAttempt is a runtime with one attempt of the pod, beside another one.
 type oneAttempt struct {
 	pod.RuntimeView
 	attempt pod.Attempt
 }
 
-func (o oneAttempt) List(context.Context) ([]pod.Attempt, error) {
+func (o oneAttempt) ListPod(context.Context, types.UID) ([]pod.Attempt, error) {
 	return []pod.Attempt{{ID: "other", Exit: &pod.Exit{}}, o.attempt}, nil
 }
 
