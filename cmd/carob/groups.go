@@ -21,11 +21,16 @@ func groupOf(p *corev1.Pod) string {
 	return cgroup.PodName(cgroup.QoS(pod.QOSClass(p)), string(p.UID))
 }
 
-// ResizePod implements agent.Groups.
-func (g groups) ResizePod(ctx context.Context, p *corev1.Pod, r pod.Resources) error {
+// ofPod adds to the resources of a pod's group what the node's settings say.
+func (g groups) ofPod(p *corev1.Pod, r pod.Resources) pod.Resources {
 	r = g.qos.Pod(r, p)
 	r.PIDsLimit = g.pidsLimit
-	return g.cgroups.ResizePod(ctx, groupOf(p), r)
+	return r
+}
+
+// ResizePod implements agent.Groups.
+func (g groups) ResizePod(ctx context.Context, p *corev1.Pod, r pod.Resources) error {
+	return g.cgroups.ResizePod(ctx, groupOf(p), g.ofPod(p, r))
 }
 
 // PodLimits implements agent.Groups.

@@ -44,13 +44,10 @@ func newCgroups(c config.Config, log *zap.Logger) (*cgroup.Manager, error) {
 }
 
 func newSandboxes(c config.Config, network *cni.Network, cgroups *cgroup.Manager, log *zap.Logger) (*sandbox.Manager, error) {
+	g := groups{cgroups, c.PodPIDsLimit, c.MemoryQoS()}
 	return sandbox.New(sandbox.Options{
 		Dir: sandboxesDir(c), Network: network, Cgroups: cgroups, NodeIPs: nodeIPs(c.Listen), Log: log,
-		Resources: func(p *corev1.Pod) pod.Resources {
-			r := c.MemoryQoS().Pod(pod.PodResources(p), p)
-			r.PIDsLimit = c.PodPIDsLimit
-			return r
-		},
+		Resources: func(p *corev1.Pod) pod.Resources { return g.ofPod(p, pod.PodResources(p)) },
 	})
 }
 

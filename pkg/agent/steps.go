@@ -21,10 +21,7 @@ import (
 // asked for too often has to wait.
 func (w *worker) begin(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Observed, now time.Time) time.Duration {
 	id := s.ID()
-	w.mu.Lock()
-	_, runs := w.flights[id]
-	w.mu.Unlock()
-	if runs {
+	if w.flying(s) {
 		return idleWake
 	}
 	if wait := w.guard.delay(id, now); wait > 0 {

@@ -210,8 +210,9 @@ func (m *Manager) hierarchy(controller string) string {
 }
 
 // balance gives the levels above pods what their pods have together: of memory
-// protection, and, the burstable level, of CPU shares. Else many burstable pods would share what one guaranteed pod
-// weighs. It is an optimisation: a failure is only logged.
+// protection, and, the burstable level, of CPU shares. Else many burstable pods
+// would share what one guaranteed pod weighs. It is an optimisation: a failure is
+// only logged.
 func (m *Manager) balance(ctx context.Context) {
 	if m.reserve {
 		m.protect(ctx)

@@ -1,7 +1,6 @@
 package credentialprovider
 
 import (
-	"context"
 	"maps"
 	"sync"
 	"time"
@@ -51,78 +50,4 @@ func (c *cache) put(p place, a auths, expires, now time.Time) {
 	}
 	maps.DeleteFunc(c.held, func(_ place, k kept) bool { return now.After(k.expires) })
 	c.held[p] = kept{a, expires}
-}
-
-// flights makes those who ask the same at the same time share one answer. The
-// zero value is ready for use.
-type flights struct {
-	mu   sync.Mutex
-	open map[string]*flight
-}
-
-// flight goes on for as long as somebody waits for it.
-type flight struct {
-	waiting int
-	cancel  context.CancelFunc
-	done    chan struct{}
-	auths   auths
-	err     error
-}
-
-// do runs f for key, or joins the one that runs.
-func (s *flights) do(ctx context.Context, key string, f func(context.Context) (auths, error)) (auths, error) {
-	fl := s.join(ctx, key, f)
-	select {
-	case <-fl.done:
-		s.leave(key, fl)
-		return fl.auths, fl.err
-	case <-ctx.Done():
-		if s.leave(key, fl) {
-			<-fl.done // whoever leaves last leaves no process behind
-		}
-		return nil, ctx.Err()
-	}
-}
-
-func (s *flights) join(ctx context.Context, key string, f func(context.Context) (auths, error)) *flight {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fl := s.open[key]
-	if fl == nil {
-		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		fl = &flight{cancel: cancel, done: make(chan struct{})}
-		if s.open == nil {
-			s.open = map[string]*flight{}
-		}
-		s.open[key] = fl
-		go func() {
-			defer cancel()
-			fl.auths, fl.err = f(own)
-			s.mu.Lock()
-			s.remove(key, fl)
-			s.mu.Unlock()
-			close(fl.done)
-		}()
-	}
-	fl.waiting++
-	return fl
-}
-
-func (s *flights) leave(key string, fl *flight) (last bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if fl.waiting--; fl.waiting > 0 {
-		return false
-	}
-	// Whoever comes now must not join one that is being broken off.
-	s.remove(key, fl)
-	fl.cancel()
-	return true
-}
-
-// remove lets whoever comes from now on ask anew. The lock is held.
-func (s *flights) remove(key string, fl *flight) {
-	if s.open[key] == fl {
-		delete(s.open, key)
-	}
 }

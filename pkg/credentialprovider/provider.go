@@ -14,6 +14,7 @@ import (
 	kubeletv1 "k8s.io/kubelet/config/v1"
 	"k8s.io/kubelet/pkg/apis/credentialprovider"
 
+	"github.com/carob-project/carob/internal/flight"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -40,7 +41,7 @@ type Provider struct {
 type plugin struct {
 	kubeletv1.CredentialProvider
 	cache   cache
-	flights flights
+	flights flight.Group[auths]
 }
 
 // New returns the provider of the plugins of a Config.
@@ -53,7 +54,10 @@ func New(c Config, o Options) *Provider {
 	}
 	p := &Provider{opts: o, binDir: c.binDir}
 	for _, one := range c.providers {
-		p.plugins = append(p.plugins, &plugin{CredentialProvider: one})
+		p.plugins = append(p.plugins, &plugin{
+			CredentialProvider: one,
+			flights:            flight.Group[auths]{ToTheEnd: true}, // whoever leaves last leaves no process behind
+		})
 	}
 	return p
 }
@@ -97,7 +101,7 @@ func (p *Provider) provide(ctx context.Context, one *plugin, owner *corev1.Pod, 
 	}
 	// Pods of one account have tokens of their own.
 	key := strings.Join([]string{image, account, who.tokenHash()}, "\x00")
-	given, err := one.flights.do(ctx, key, func(ctx context.Context) (auths, error) {
+	given, err := one.flights.Do(ctx, key, nil, func(ctx context.Context, _ func(string)) (auths, error) {
 		ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 		defer cancel()
 		answer, err := ask(ctx, p.binDir, one.CredentialProvider, &credentialprovider.CredentialProviderRequest{

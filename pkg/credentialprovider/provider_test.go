@@ -192,12 +192,7 @@ func TestThoseWhoAskTheSameShareAnAnswer(t *testing.T) {
 	waiting := func(n int) {
 		t.Helper()
 		for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-			one.flights.mu.Lock()
-			have := 0
-			for _, f := range one.flights.open {
-				have += f.waiting
-			}
-			one.flights.mu.Unlock()
+			have := one.flights.Waiting()
 			if have == n {
 				return
 			}

@@ -37,7 +37,7 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o pod.PullOptions) (pod.
 	}
 	name := named.String()
 	fit := append(matching(o.Credentials, named), matching(o.Provided, named)...)
-	return r.pulls.do(r.scoped(ctx), name+fingerprint(fit), o.Progress, func(ctx context.Context, tell func(string)) (pod.Image, error) {
+	return r.pulls.Do(r.scoped(ctx), name+fingerprint(fit), o.Progress, func(ctx context.Context, tell func(string)) (pod.Image, error) {
 		img, err := r.pull(ctx, named, fit, tell)
 		if err != nil {
 			return pod.Image{}, fmt.Errorf("failed to pull and unpack image %q: %w", name, err)

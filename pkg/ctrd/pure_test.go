@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -337,55 +336,6 @@ func TestWatchersMissNothingAndEndWithABreak(t *testing.T) {
 		if err := s.await(ctx); !errors.Is(err, pod.ErrUnavailable) {
 			t.Errorf("await = %v", err)
 		}
-	})
-}
-
-func TestFlights(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var f flights
-		var pulls int
-		release := make(chan struct{})
-		pull := func(ctx context.Context, tell func(string)) (pod.Image, error) {
-			pulls++
-			tell("half")
-			select {
-			case <-release:
-				return pod.Image{Name: "x"}, nil
-			case <-ctx.Done():
-				return pod.Image{}, ctx.Err()
-			}
-		}
-		var wg sync.WaitGroup
-		impatient, cancel := context.WithCancel(t.Context())
-		var texts [3]string
-		for i := range 3 {
-			ctx := t.Context()
-			if i == 0 {
-				ctx = impatient
-			}
-			wg.Go(func() {
-				img, err := f.do(ctx, "k", func(s string) { texts[i] = s }, pull)
-				if i == 0 != (err != nil) || i != 0 && img.Name != "x" {
-					t.Errorf("caller %d: %+v, %v", i, img, err)
-				}
-			})
-		}
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		close(release)
-		wg.Wait()
-		if pulls != 1 || texts != [3]string{"half", "half", "half"} || len(f.open) != 0 {
-			t.Errorf("%d pulls, progress %v, %d open", pulls, texts, len(f.open))
-		}
-		// With its last caller a pull is broken off.
-		alone, leave := context.WithCancel(t.Context())
-		release = make(chan struct{})
-		go leave()
-		if _, err := f.do(alone, "k", nil, pull); err == nil {
-			t.Error("a pull without callers goes on")
-		}
-		synctest.Wait()
 	})
 }
 

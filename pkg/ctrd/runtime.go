@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/carob-project/carob/internal/flight"
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -104,7 +105,7 @@ type Runtime struct {
 	// deleted is when a pod's task was last deleted.
 	deleted sync.Map
 	images  *imageCache
-	pulls   flights
+	pulls   flight.Group[pod.Image]
 	// limits holds the *semaphore.Weighted of each registry, by its host.
 	limits sync.Map
 	finish *semaphore.Weighted
