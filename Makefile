@@ -34,7 +34,7 @@ test: setup verify lint test-unit test-e2e ## run every test: unit, property, in
 
 test-unit: $(TOOLS)/runc/runc ## unit, property and integration tests, with the race detector
 	hack/need.sh
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./cmd/... ./pkg/... ./hack/...
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./cmd/... ./internal/... ./pkg/... ./hack/...
 
 test-e2e: build $(TOOLS)/runc/runc ## end-to-end tests with the built binary and real kubectl
 	hack/need.sh
