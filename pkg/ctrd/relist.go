@@ -86,7 +86,10 @@ func observe(c containers.Container, task *tasktypes.Process, bootID string) (en
 		return entry{}, nothing, false
 	}
 	a.CreatedAt = c.CreatedAt
-	e := entry{attempt: a, image: c.Image, cgroup: c.Labels[labelCgroup], boot: c.Labels[labelBoot]}
+	e := entry{
+		attempt: a, image: c.Image, cgroup: c.Labels[labelCgroup], boot: c.Labels[labelBoot],
+		plain: plainProcess(c.Runtime),
+	}
 	for _, p := range []string{c.Labels[labelStdout], c.Labels[labelStderr]} {
 		if p != "" {
 			e.pipes = append(e.pipes, p)

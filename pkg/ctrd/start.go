@@ -10,7 +10,6 @@ import (
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -98,37 +97,6 @@ func (r *Runtime) startTask(ctx context.Context, e entry) error {
 		return err
 	}
 	return startError(started.Error())
-}
-
-// Signal signals the attempt's init process; see pod.Runtime.
-func (r *Runtime) Signal(ctx context.Context, id string, sig syscall.Signal) error {
-	ctx = r.scoped(ctx)
-	if err := r.usable(ctx); err != nil {
-		return err
-	}
-	if e, ok := r.state.get(id); !ok || e.attempt.State == pod.AttemptExited {
-		return nil
-	}
-	err := r.kill(ctx, id, sig, false)
-	if err == nil || errors.Is(err, pod.ErrUnavailable) || ctx.Err() != nil {
-		return err
-	}
-	// It may have ended at this very moment, and its shim with it.
-	if task, terr := r.task(ctx, id); terr == nil && (task == nil || task.Status == tasktypes.Status_STOPPED) {
-		return nil
-	}
-	if e, ok := r.state.get(id); !ok || e.attempt.State == pod.AttemptExited {
-		return nil
-	}
-	return err
-}
-
-func (r *Runtime) kill(ctx context.Context, id string, sig syscall.Signal, all bool) error {
-	_, err := r.client.TaskService().Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(sig), All: all})
-	if err = orGone(err); err != nil && !errdefs.IsFailedPrecondition(err) {
-		return fmt.Errorf("signal task: %w", err)
-	}
-	return nil
 }
 
 // Remove kills what still runs and removes the attempt; see pod.Runtime.

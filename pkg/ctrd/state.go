@@ -26,6 +26,8 @@ type entry struct {
 	started bool
 	// gone: its task is known to be deleted.
 	gone bool
+	// plain: its process is one of this kernel, which may be signalled.
+	plain bool
 	// oom: containerd told of a kill for memory.
 	oom bool
 }
