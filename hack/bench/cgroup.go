@@ -118,11 +118,6 @@ func (m *meter) byProgram(of func(pid int) (int64, error)) (byProgram, error) {
 	return all, nil
 }
 
-// written is what the processes in the group have written to disks, in bytes.
-func (m *meter) written() (byProgram, error) {
-	return m.byProgram(func(pid int) (int64, error) { return ioOf(pid, "write_bytes") })
-}
-
 // ticks is the CPU time that the processes in the group have used, in
 // hundredths of a second.
 func (m *meter) ticks() (byProgram, error) { return m.byProgram(ticksOf) }

@@ -14,7 +14,7 @@ import (
 // there.
 const sample = 10
 
-// dense fills one instance: 10 pods, 50, 100, 300, and measures at each.
+// dense fills one instance: 10 pods, 100, 300, and measures at each.
 func (b *bench) dense(ctx context.Context) error {
 	c, err := b.newCarob(ctx, "dense")
 	if err != nil {
@@ -25,7 +25,7 @@ func (b *bench) dense(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{d.fifty, d.hundred, d.fill} {
+	for _, step := range []func(context.Context) error{d.hundred, d.fill} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -78,9 +78,8 @@ func (d *density) grow(ctx context.Context, to int) error {
 
 // calm is what an instance does that has nothing to do.
 type calm struct {
-	all     float64   // CPU, in percent of a core
-	cpu     byProgram // the same, in hundredths of a percent
-	written byProgram // bytes, to disks
+	all float64   // CPU, in percent of a core
+	cpu byProgram // the same, in hundredths of a percent
 }
 
 // shims are the programs that each pod has one of.
@@ -95,22 +94,24 @@ func (r calm) tell() string {
 }
 
 // idle leaves an instance alone, and then watches it for so long.
-func (b *bench) idle(ctx context.Context, m *meter, long time.Duration) (r calm, err error) {
+func (b *bench) idle(ctx context.Context, m *meter, long time.Duration) (calm, error) {
 	if err := settle(ctx, b.calm); err != nil {
-		return r, err
+		return calm{}, err
 	}
-	read := func() (cpu time.Duration, ticks, written byProgram, err error) {
+	return b.watch(ctx, m, long)
+}
+
+// watch tells what an instance uses in so long a time.
+func (b *bench) watch(ctx context.Context, m *meter, long time.Duration) (r calm, err error) {
+	read := func() (cpu time.Duration, ticks byProgram, err error) {
 		if cpu, err = m.ownCPU(); err != nil {
 			return
 		}
-		if ticks, err = m.ticks(); err != nil {
-			return
-		}
-		written, err = m.written()
+		ticks, err = m.ticks()
 		return
 	}
 	began := time.Now()
-	cpu, ticks, written, err := read()
+	cpu, ticks, err := read()
 	if err != nil {
 		return r, err
 	}
@@ -118,7 +119,7 @@ func (b *bench) idle(ctx context.Context, m *meter, long time.Duration) (r calm,
 		return r, err
 	}
 	took := time.Since(began)
-	endCPU, endTicks, endWritten, err := read()
+	endCPU, endTicks, err := read()
 	if err != nil {
 		return r, err
 	}
@@ -126,22 +127,7 @@ func (b *bench) idle(ctx context.Context, m *meter, long time.Duration) (r calm,
 	for k, n := range share {
 		share[k] = int64(float64(100*n) / took.Seconds())
 	}
-	return calm{100 * ratio(endCPU-cpu, took), share, endWritten.since(written)}, nil
-}
-
-func (d *density) fifty(ctx context.Context) error {
-	if err := d.grow(ctx, d.b.n(50)); err != nil {
-		return err
-	}
-	r, err := d.b.idle(ctx, d.c.meter, d.b.watched)
-	if err != nil {
-		return err
-	}
-	hour := float64(r.written.sum()) * float64(time.Hour) / float64(d.b.watched)
-	d.b.report.row(fmt.Sprintf("written to disks at idle with %d pods in an hour, from %v that began %v after the last start: %v", d.pods, d.b.watched, d.b.calm, r.written.tell(kib)),
-		fmt.Sprintf("%.1f MiB", hour/(1<<20)), "under 1 MiB", hour < 1<<20)
-	d.b.report.row(fmt.Sprintf("idle CPU of the same with %d pods", d.pods), r.tell(), "", true)
-	return nil
+	return calm{100 * ratio(endCPU-cpu, took), share}, nil
 }
 
 func (d *density) hundred(ctx context.Context) error {

@@ -96,7 +96,7 @@ func writtenIn(uid string) (int64, error) {
 	containers, _, err := processesOf(uid)
 	var sum int64
 	for _, pid := range containers {
-		n, err := ioOf(pid, "wchar")
+		n, err := wroteOf(pid)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
 			return 0, err
 		}

@@ -101,6 +101,7 @@ func sections() []section {
 		{"exec", (*bench).exec},
 		{"burst", (*bench).burst},
 		{"dense", (*bench).dense},
+		{"quiet", (*bench).quiet},
 		{"logs", (*bench).logs},
 		{"scale", (*bench).scale},
 		{"rollout", (*bench).rollout},

@@ -43,19 +43,18 @@ func memoryOf(pid int) (footprint, error) {
 	return m, nil
 }
 
-// ioOf returns a counter of /proc/PID/io: write_bytes, what went to disks;
-// wchar, what was written to anything.
-func ioOf(pid int, counter string) (int64, error) {
+// wroteOf is what a process has written to anything, in bytes.
+func wroteOf(pid int) (int64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(data)) {
-		if n, ok := strings.CutPrefix(line, counter+": "); ok {
+		if n, ok := strings.CutPrefix(line, "wchar: "); ok {
 			return strconv.ParseInt(strings.TrimSpace(n), 10, 64)
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/io: no %s", pid, counter)
+	return 0, fmt.Errorf("/proc/%d/io: no wchar", pid)
 }
 
 // ticksOf is the CPU time that a process has used, in hundredths of a second:

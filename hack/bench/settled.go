@@ -14,7 +14,7 @@ const settledWatch = 2 * time.Minute
 
 // settled watches an instance whose controllers have nothing to do.
 func (b *bench) settled(ctx context.Context) error {
-	c, err := b.newCarob(ctx, "settled")
+	c, d, err := b.onDisk(ctx, "settled")
 	if err != nil {
 		return err
 	}
@@ -45,14 +45,22 @@ func (b *bench) settled(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := settle(ctx, settleTime); err != nil {
+	if err := settle(ctx, settleTime+b.calm); err != nil {
 		return err
 	}
 	from, err := c.revision(ctx)
 	if err != nil {
 		return err
 	}
-	r, err := b.idle(ctx, c.meter, settledWatch)
+	before, err := d.written()
+	if err != nil {
+		return err
+	}
+	r, err := b.watch(ctx, c.meter, settledWatch)
+	if err != nil {
+		return err
+	}
+	after, err := d.written()
 	if err != nil {
 		return err
 	}
@@ -62,6 +70,6 @@ func (b *bench) settled(ctx context.Context) error {
 	}
 	b.report.row(fmt.Sprintf("idle CPU of carob and its containerd with %d Deployments of one pod, %d finished Jobs, %d CronJobs, over %v", many, many, crons, settledWatch),
 		r.tell(), "under 3 %", r.own() < 3)
-	b.report.row(fmt.Sprintf("written meanwhile, from %v after the last start", b.calm), fmt.Sprintf("%d writes to etcd; to disks: %v", to-from, r.written.tell(kib)), "nothing", to == from && r.written.sum() == 0)
+	b.report.row(fmt.Sprintf("written meanwhile, from %v after the last start", settleTime+b.calm), fmt.Sprintf("%d writes to etcd; %s to its disk", to-from, kib(after-before)), "nothing", to == from && after == before)
 	return c.destroy()
 }
