@@ -205,7 +205,7 @@ func signalAll(ctx context.Context, r *ctrd.Runtime, grace time.Duration) error 
 			live++
 			if !signalled[at.ID] {
 				signalled[at.ID] = true
-				if err := r.Signal(ctx, at.ID, unix.SIGTERM); err != nil {
+				if err := r.Signal(ctx, at.ID, unix.SIGTERM); err != nil && ctx.Err() == nil {
 					return err
 				}
 			}

@@ -42,6 +42,7 @@ func (r *Runtime) relist(ctx context.Context) error {
 	}
 	entries := make(map[string]entry, len(records))
 	due := map[string]followUp{}
+	var running []string
 	for _, c := range records {
 		e, next, ok := observe(c, byID[c.ID], r.host.bootID)
 		if !ok {
@@ -49,7 +50,11 @@ func (r *Runtime) relist(ctx context.Context) error {
 		}
 		entries[c.ID] = e
 		due[c.ID] = next
+		if e.attempt.State == pod.AttemptRunning && next == nothing {
+			running = append(running, c.ID)
+		}
 	}
+	r.workers.Go(func() { r.hideRoots(running) })
 	r.state.merge(entries, since, r.ids.held)
 	r.deleted.Range(func(uid, at any) bool {
 		if t, ok := at.(time.Time); ok && time.Since(t) > shimEnd {

@@ -84,7 +84,8 @@ func plainProcess(info containers.RuntimeInfo) bool {
 	if info.Name != DefaultRuntimeHandler {
 		return false
 	}
-	if info.Options == nil {
+	// What came over the wire is no nil even where there is nothing.
+	if info.Options == nil || info.Options.GetTypeUrl() == "" {
 		return true
 	}
 	var o runcoptions.Options

@@ -1,16 +1,20 @@
 package ctrd
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/typeurl/v2"
+	"github.com/moby/sys/mountinfo"
 )
 
 func TestSignalInit(t *testing.T) {
@@ -70,5 +74,61 @@ func TestPlainProcess(t *testing.T) {
 		if got := plainProcess(info); got != c.want {
 			t.Errorf("%s %q: %v, want %v", c.name, c.binary, got, c.want)
 		}
+	}
+}
+
+// TestASignalNeedsNobody signals a container whose shim stands still.
+func TestASignalNeedsNobody(t *testing.T) {
+	b := newBench(t)
+	r := b.ready(t)
+	req, _ := b.request(t, newUID(), "trap 'exit 7' USR1; while :; do sleep 0.01; done")
+	id := run(t, r, req)
+	shim := b.shims(t)[0]
+	if err := syscall.Kill(shim, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(shim, syscall.SIGCONT) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := r.Signal(ctx, id, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(shim, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if x := waitExit(t, r, id); x.Code != 7 {
+		t.Errorf("exit %+v, want code 7", x)
+	}
+	if err := r.Remove(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRootsAreNotInTheListOfMounts: neither after a start nor where an earlier
+// carob left one mounted.
+func TestRootsAreNotInTheListOfMounts(t *testing.T) {
+	b := newBench(t)
+	r := b.ready(t)
+	req, _ := b.request(t, newUID(), "sleep 1000")
+	id := run(t, r, req)
+	root := filepath.Join(b.options().State, bundlesDir, "carob-test", id, "rootfs")
+	hidden := func() bool {
+		mounted, err := mountinfo.Mounted(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return !mounted
+	}
+	eventually(t, "the root file system is hidden", hidden)
+	if err := syscall.Mount("tmpfs", root, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	again := b.connect(t)
+	if _, err := again.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one that is there at a start is hidden", hidden)
+	if err := again.Remove(t.Context(), id); err != nil {
+		t.Error(err)
 	}
 }

@@ -85,6 +85,7 @@ func (r *Runtime) startTask(ctx context.Context, e entry) error {
 	switch {
 	case started == nil:
 		r.state.update(id, running(int(pid), at))
+		r.workers.Go(func() { r.hideRoot(id) }) // nobody waits for it
 		if recorded != nil {
 			return fmt.Errorf("record start: %w", recorded)
 		}
@@ -178,7 +179,7 @@ func (r *Runtime) stopTask(ctx context.Context, e entry) error {
 		return r.deleteTask(ctx, e)
 	}
 	if task.Status != tasktypes.Status_STOPPED {
-		if err := r.killAndWait(ctx, id); err != nil {
+		if err := r.killAndWait(ctx, e, int(task.Pid)); err != nil {
 			return err
 		}
 	}
@@ -186,8 +187,10 @@ func (r *Runtime) stopTask(ctx context.Context, e entry) error {
 }
 
 // killAndWait waits before it kills: the other way round an end in between
-// would be missed.
-func (r *Runtime) killAndWait(ctx context.Context, id string) error {
+// would be missed. What the first process leaves, where it is not the first of
+// its namespace, the shim kills at its end.
+func (r *Runtime) killAndWait(ctx context.Context, e entry, pid int) error {
+	id := e.attempt.ID
 	ctx, cancel := context.WithTimeout(ctx, effectTimeout)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -195,8 +198,10 @@ func (r *Runtime) killAndWait(ctx context.Context, id string) error {
 		_, err := r.client.TaskService().Wait(ctx, &tasks.WaitRequest{ContainerID: id})
 		ended <- orGone(err)
 	}()
-	if err := r.kill(ctx, id, syscall.SIGKILL, true); err != nil {
-		return err
+	if !e.plain || !signalInit(pid, id, syscall.SIGKILL) {
+		if err := r.kill(ctx, id, syscall.SIGKILL, true); err != nil {
+			return err
+		}
 	}
 	if err := <-ended; err != nil {
 		return fmt.Errorf("wait for task: %w", err)

@@ -28,8 +28,8 @@ func groupOf(p *corev1.Pod) int {
 
 // openDir makes a directory that everyone may write to; with a group, what is
 // made in it belongs to that group too. One that exists keeps its mode, which is
-// its users' to change.
-func openDir(dir string, group int) error {
+// its users' to change. more are further bits of the mode.
+func openDir(dir string, group int, more fs.FileMode) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -38,7 +38,7 @@ func openDir(dir string, group int) error {
 	if err := os.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return written(err)
 	}
-	mode := fs.FileMode(0o777)
+	mode := fs.FileMode(0o777) | more
 	if group != noGroup {
 		if err := os.Chown(tmp, -1, group); err != nil {
 			return err
@@ -54,7 +54,7 @@ func openDir(dir string, group int) error {
 func prepareEmptyDir(dir string, p *corev1.Pod, s *corev1.EmptyDirVolumeSource) error {
 	switch s.Medium {
 	case corev1.StorageMediumDefault:
-		return openDir(dir, groupOf(p))
+		return openDir(dir, groupOf(p), 0)
 	case corev1.StorageMediumMemory:
 		return tmpfs(dir, fmt.Sprintf("%s,size=%d", memoryMode(groupOf(p)), memoryDirSize(p, s)), 0)
 	}
@@ -90,17 +90,6 @@ func memoryDirSize(p *corev1.Pod, s *corev1.EmptyDirVolumeSource) int64 {
 		return sum
 	}
 	return size
-}
-
-// secretDir makes a directory in memory whose pages are not swapped out, where
-// the kernel can promise that (6.4).
-func secretDir(dir string, group int) error {
-	const flags = unix.MS_NOSUID | unix.MS_NODEV
-	err := tmpfs(dir, memoryMode(group)+",noswap", flags)
-	if errors.Is(err, unix.EINVAL) {
-		err = tmpfs(dir, memoryMode(group), flags)
-	}
-	return err
 }
 
 // memoryMode are the mount options for a directory that everyone may write to,

@@ -90,6 +90,7 @@ type Options struct {
 // for one pod wait for each other.
 type Manager struct {
 	opts   Options
+	memory memory
 	locks  keyedLocks
 	tokens tokenCache
 }
@@ -120,7 +121,7 @@ func New(o Options) (*Manager, error) {
 		o.Allocatable = func() corev1.ResourceList { return nil }
 	}
 	return &Manager{
-		opts: o, locks: keyedLocks{held: map[types.UID]*keyedLock{}},
+		opts: o, memory: memory{dir: filepath.Join(o.PodsDir, memoryName)}, locks: keyedLocks{held: map[types.UID]*keyedLock{}},
 		tokens: tokenCache{held: map[types.UID]map[tokenKey]heldToken{}},
 	}, nil
 }
@@ -182,9 +183,9 @@ func (m *Manager) prepareVolume(ctx context.Context, p *corev1.Pod, v *corev1.Vo
 	}
 	group := groupOf(p)
 	if v.ConfigMap != nil {
-		err = openDir(dir, group)
-	} else {
-		err = secretDir(dir, group)
+		err = openDir(dir, group, 0)
+	} else if dir, err = m.memory.open(p.UID, v.Name, group); err == nil {
+		err = link(dir, l.volume(v.Name))
 	}
 	if err != nil {
 		return err

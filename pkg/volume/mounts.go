@@ -99,6 +99,9 @@ func (m *Manager) volumeMount(ctx context.Context, p *corev1.Pod, c *corev1.Cont
 	case vol.EmptyDir == nil:
 		// What comes from the API is not the container's to change.
 		mount.ReadOnly = true
+		if vol.ConfigMap == nil {
+			mount.HostPath = m.memory.volume(p.UID, vm.Name)
+		}
 	}
 	if vm.SubPath == "" {
 		return mount, nil

@@ -29,6 +29,9 @@ func (m *Manager) Remove(ctx context.Context, uid types.UID) error {
 	if err := m.removeImages(ctx, uid, l.images()); err != nil {
 		return fmt.Errorf("removing the images of pod %s: %w", uid, err)
 	}
+	if err := m.memory.remove(uid); err != nil {
+		return fmt.Errorf("removing what pod %s has in memory: %w", uid, err)
+	}
 	gone := m.removing(uid)
 	for range 2 {
 		if err := removeDir(ctx, gone); err != nil {

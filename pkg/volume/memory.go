@@ -1,0 +1,78 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// memoryName is the file system in memory of what must not reach a disk: Secrets,
+// tokens and what else comes from the API beside ConfigMaps. It is one for all
+// pods: every mount of the machine costs each start of a container some time.
+// Containers get what is theirs of it, and only to read.
+const memoryName = ".memory"
+
+// memory is that file system. It is mounted while a pod has something in it.
+type memory struct {
+	mu  sync.Mutex
+	dir string
+}
+
+func (m *memory) of(uid types.UID) string { return filepath.Join(m.dir, string(uid)) }
+
+// volume is where a volume of a pod is.
+func (m *memory) volume(uid types.UID, name string) string { return filepath.Join(m.of(uid), name) }
+
+// open makes the directory of a volume.
+func (m *memory) open(uid types.UID, name string, group int) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.mount(); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(m.of(uid), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", written(err)
+	}
+	dir := m.volume(uid, name)
+	return dir, openDir(dir, group, fs.ModeSticky)
+}
+
+// mount keeps its pages from being swapped out, where the kernel can promise
+// that (6.4).
+func (m *memory) mount() error {
+	const mode, flags = "mode=0700", unix.MS_NOSUID | unix.MS_NODEV
+	err := tmpfs(m.dir, mode+",noswap", flags)
+	if errors.Is(err, unix.EINVAL) {
+		err = tmpfs(m.dir, mode, flags)
+	}
+	return err
+}
+
+// remove removes what a pod has, and after the last pod the file system.
+func (m *memory) remove(uid types.UID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := os.RemoveAll(m.of(uid)); err != nil {
+		return err
+	}
+	left, err := os.ReadDir(m.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || len(left) > 0 {
+		return err
+	}
+	if err := unmount(m.dir); err != nil {
+		return err
+	}
+	if err := os.Remove(m.dir); err != nil {
+		return fmt.Errorf("removing the directory in memory: %w", err)
+	}
+	return nil
+}
