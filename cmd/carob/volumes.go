@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,7 +26,7 @@ import (
 // may be nil where they are only removed.
 func newVolumes(c config.Config, client kubernetes.Interface, images volume.Images, users func(types.UID) (pod.IDRange, error), allocatable func() corev1.ResourceList, log *zap.Logger) (*volume.Manager, error) {
 	return volume.New(volume.Options{
-		PodsDir: c.PodsDir(), Objects: objects{client}, Tokens: tokens{client}, Images: images, Users: users, Allocatable: allocatable,
+		PodsDir: c.PodsDir(), MemoryDir: filepath.Join(c.RunDir, "memory"), Objects: objects{client}, Tokens: tokens{client}, Images: images, Users: users, Allocatable: allocatable,
 		MakeLocal:     localvolume.Dirs{Root: c.VolumesDir()}.Make,
 		ClusterDomain: pod.ClusterDomain, Log: log.Named("volume"),
 	})

@@ -12,7 +12,7 @@ import (
 )
 
 func TestEnvFile(t *testing.T) {
-	m, err := New(Options{PodsDir: t.TempDir()})
+	m, err := New(Options{PodsDir: t.TempDir(), MemoryDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,10 @@ type Images interface {
 type Options struct {
 	// PodsDir holds a directory a pod, named by its UID.
 	PodsDir string
-	Objects Objects
+	// MemoryDir is where a file system in memory is mounted, for Secrets and
+	// the like; the directory it is in exists.
+	MemoryDir string
+	Objects   Objects
 	// MakeLocal makes the directory of a volume that is this node's to make;
 	// one that is there is left as it is. It may be nil where none is made.
 	MakeLocal func(*corev1.PersistentVolume) error
@@ -99,8 +102,10 @@ var _ pod.Volumes = (*Manager)(nil)
 
 // New returns a Manager and makes the directory of all pods.
 func New(o Options) (*Manager, error) {
-	if !filepath.IsAbs(o.PodsDir) {
-		return nil, fmt.Errorf("the directory for pods must be an absolute path, not %q", o.PodsDir)
+	for _, dir := range []string{o.PodsDir, o.MemoryDir} {
+		if !filepath.IsAbs(dir) {
+			return nil, fmt.Errorf("the directories for pods must be absolute paths, not %q", dir)
+		}
 	}
 	// Mounts are found by the path that the kernel knows them by.
 	if err := os.MkdirAll(o.PodsDir, 0o700); err != nil {
@@ -121,7 +126,7 @@ func New(o Options) (*Manager, error) {
 		o.Allocatable = func() corev1.ResourceList { return nil }
 	}
 	return &Manager{
-		opts: o, memory: memory{dir: filepath.Join(o.PodsDir, memoryName)}, locks: keyedLocks{held: map[types.UID]*keyedLock{}},
+		opts: o, memory: memory{dir: o.MemoryDir}, locks: keyedLocks{held: map[types.UID]*keyedLock{}},
 		tokens: tokenCache{held: map[types.UID]map[tokenKey]heldToken{}},
 	}, nil
 }

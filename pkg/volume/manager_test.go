@@ -107,7 +107,7 @@ func newBench(t *testing.T) *bench {
 	if err := os.WriteFile(resolv, []byte("nameserver 9.9.9.9\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m, err := New(Options{PodsDir: filepath.Join(dir, "pods"), Objects: o, ResolvConf: resolv})
+	m, err := New(Options{PodsDir: filepath.Join(dir, "pods"), MemoryDir: filepath.Join(dir, "memory"), Objects: o, ResolvConf: resolv})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,13 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// memoryName is the file system in memory of what must not reach a disk: Secrets,
-// tokens and what else comes from the API beside ConfigMaps. It is one for all
-// pods: every mount of the machine costs each start of a container some time.
-// Containers get what is theirs of it, and only to read.
-const memoryName = ".memory"
-
-// memory is that file system. It is mounted while a pod has something in it.
+// memory is the file system for what must not reach a disk: Secrets, tokens and
+// what else comes from the API beside ConfigMaps. It is one for all pods: every
+// mount of the machine costs each start of a container some time. Containers get
+// what is theirs of it, and only to read. It is mounted while a pod has something
+// in it.
 type memory struct {
 	mu  sync.Mutex
 	dir string

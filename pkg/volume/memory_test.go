@@ -54,6 +54,9 @@ func TestSecretsShareOneFileSystem(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := os.Stat(filepath.Join(b.dir, "memory")); !os.IsNotExist(err) {
+		t.Errorf("the place of the file system: %v", err)
+	}
 	if left, err := os.ReadDir(filepath.Join(b.dir, "pods")); err != nil || len(left) != 0 || mounts() != 0 {
 		t.Errorf("left %v, %v, %d mounts", left, err, mounts())
 	}
