@@ -47,7 +47,8 @@ func newSandboxes(c config.Config, network *cni.Network, cgroups *cgroup.Manager
 	g := groups{cgroups, c.PodPIDsLimit, c.MemoryQoS()}
 	return sandbox.New(sandbox.Options{
 		Dir: sandboxesDir(c), Network: network, Cgroups: cgroups, NodeIPs: nodeIPs(c.Listen), Log: log,
-		Resources: func(p *corev1.Pod) pod.Resources { return g.ofPod(p, pod.PodResources(p)) },
+		Sensitivity: ctrd.Sensitivity(),
+		Resources:   func(p *corev1.Pod) pod.Resources { return g.ofPod(p, pod.PodResources(p)) },
 	})
 }
 

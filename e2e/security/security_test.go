@@ -173,8 +173,15 @@ func TestWhatTheNodeLacksIsRefused(t *testing.T) {
 	says(t, c, "unconfined", pod("unconfined", "appArmorProfile: {type: Unconfined}", "", "echo free", ""), "free")
 	const labels = "seLinuxOptions: {user: u, role: r, type: t, level: s0}"
 	if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
+		// The policy does not have such a label, or none for containers at all.
 		c.Apply(t, pod("labels", labels, "", "true", ""))
-		ended(t, c, "labels", "Failed/SELinux: Pod was rejected: Cannot enforce SELinux: this node does not set labels")
+		harness.Eventually(t, 20*time.Second, func() string {
+			got := c.Get(t, "pod", "labels", "{.status.reason}{.status.containerStatuses[0].state.waiting.message}")
+			if got != "SELinux" && !strings.HasPrefix(got, `invalid SELinux label "u:r:t:s0"`) {
+				return got
+			}
+			return ""
+		})
 	} else {
 		says(t, c, "labels", pod("labels", labels+", seLinuxChangePolicy: Recursive", labels, "echo no labels", ""), "no labels")
 	}

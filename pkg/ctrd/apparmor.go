@@ -28,8 +28,8 @@ func SecurityModules() pod.SecurityModules {
 		on, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled") // none: it is off
 		m.AppArmor = strings.HasPrefix(string(on), "Y")
 	}
-	_, err := os.Stat("/sys/fs/selinux/enforce")
-	m.SELinux = err == nil
+	contexts, err := nodeContexts()
+	m.SELinux, m.Labels = contexts != nil || err != nil, contexts != nil
 	return m
 }
 

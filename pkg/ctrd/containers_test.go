@@ -236,7 +236,7 @@ func TestCleanUpRemovesWhatACrashLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	half := ContainerID(req.Pod.UID, "c", 0)
-	record, err := r.record(t.Context(), half, req, img, "")
+	record, err := r.record(t.Context(), half, req, img, "", seLabels{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/carob-project/carob/pkg/pod"
+	"github.com/carob-project/carob/pkg/selinux"
 	"github.com/carob-project/carob/pkg/tracing"
 )
 
@@ -71,16 +72,23 @@ func (r *Runtime) Create(ctx context.Context, req pod.CreateRequest) (string, er
 		defer func() { _ = ns.Close() }()
 		processes = pathOf(ns)
 	}
+	labels, err := r.knownLabels(&req)
+	if err != nil {
+		return "", err
+	}
 	sctx, described := tracing.Begin(ctx, "spec")
-	record, err := r.record(sctx, id, req, img, processes)
+	record, err := r.record(sctx, id, req, img, processes, labels)
 	described(err)
 	if err != nil {
+		return "", err
+	}
+	if err := relabel(ctx, &req, labels.files); err != nil {
 		return "", err
 	}
 	// From here on everything is made, or undone, whatever becomes of ctx.
 	ctx, cancel := outlive(ctx)
 	defer cancel()
-	e, err := r.make(ctx, record, req, img)
+	e, err := r.make(ctx, record, req, img, labels.files)
 	if err != nil {
 		undo, cancel := outlive(ctx)
 		defer cancel()
@@ -132,7 +140,7 @@ var errNoPipe = errors.New("is not a named pipe")
 
 // record is the container as containerd stores it. processes is the path of the
 // PID namespace it joins, empty for one of its own.
-func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, img *imageInfo, processes string) (containers.Container, error) {
+func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, img *imageInfo, processes string, labels seLabels) (containers.Container, error) {
 	cgroup, systemd := cgroupsPath(req.Sandbox.CgroupParent, id)
 	if req.OOMScoreAdj < r.host.minOOM {
 		r.clampOnce.Do(func() {
@@ -140,7 +148,7 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 				zap.Int("wanted", req.OOMScoreAdj), zap.Int("lowest", r.host.minOOM))
 		})
 	}
-	in := specInput{id: id, req: req, init: r.opts.InitPath, image: img.config, host: r.host, cgroup: cgroup, processes: processes}
+	in := specInput{id: id, req: req, init: r.opts.InitPath, image: img.config, host: r.host, cgroup: cgroup, processes: processes, labels: labels}
 	err := pod.CheckNonRoot(&req, img.config.User)
 	if req.Holder {
 		in.user = specs.User{UID: holderUser, GID: holderUser}
@@ -184,7 +192,7 @@ func (r *Runtime) record(ctx context.Context, id string, req pod.CreateRequest, 
 }
 
 // make carries out the effects of Create in their order.
-func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.CreateRequest, img *imageInfo) (entry, error) {
+func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.CreateRequest, img *imageInfo, files selinux.Label) (entry, error) {
 	_, made := tracing.Begin(ctx, "container record")
 	stored, err := r.containers().Create(ctx, c)
 	made(err)
@@ -193,6 +201,9 @@ func (r *Runtime) make(ctx context.Context, c containers.Container, req pod.Crea
 	}
 	_, prepared := tracing.Begin(ctx, "snapshot")
 	mounts, err := r.rootfs(ctx, c, req, img)
+	if err == nil {
+		mounts, err = labelled(ctx, mounts, files)
+	}
 	prepared(err)
 	if err != nil {
 		return entry{}, err

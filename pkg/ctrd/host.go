@@ -12,6 +12,8 @@ import (
 	capability "github.com/containerd/containerd/v2/pkg/cap"
 	"github.com/containerd/containerd/v2/pkg/seccomp"
 	"golang.org/x/sys/unix"
+
+	"github.com/carob-project/carob/pkg/selinux"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -33,6 +35,9 @@ type host struct {
 	capabilities []string
 	// appArmor says that profiles confine processes.
 	appArmor bool
+	// contexts are the SELinux labels that the node's policy has for
+	// containers; nil where there are none.
+	contexts *selinux.Contexts
 }
 
 func thisHost() host {

@@ -29,7 +29,7 @@ const labelRoot = "containerd.io/gc.root"
 // exists already, and returns the place. The image has to be present. Called
 // again for the same pod and content it returns the same place. What it mounts
 // is the caller's to unmount, before RemoveImages. The files are shown with the
-// IDs of the pod's users.
+// IDs of the pod's users, and with an SELinux label that all containers may read.
 //
 // The place comes before the view of the image, so that whoever finds no dir
 // knows that there is none; the view is found by the pod's UID.
@@ -60,6 +60,11 @@ func (r *Runtime) MountImage(ctx context.Context, uid types.UID, ref, dir string
 	if err != nil {
 		r.images.forget(img.Name)
 		return "", fmt.Errorf("view of image %s: %w", ref, native(err))
+	}
+	if r.host.contexts != nil {
+		if mounts, err = labelled(ctx, mounts, r.host.contexts.ReadOnly); err != nil {
+			return "", fmt.Errorf("view of image %s: %w", ref, err)
+		}
 	}
 	// To map IDs the library starts a process.
 	if err := osthread.Kept(func() error { return mount.All(mounts, target) }); err != nil {

@@ -183,6 +183,7 @@ func Connect(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r.life, r.end = context.WithCancel(r.scoped(ctx))
 	if !o.ImagesOnly {
+		r.host.contexts = tellContexts(r.log)
 		r.workers.Go(func() { r.follow(r.life) })
 	}
 	return r, nil

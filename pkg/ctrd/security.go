@@ -31,6 +31,8 @@ func secure(s *specs.Spec, in specInput) error {
 	s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: names, Effective: names, Permitted: names}
 	s.Process.NoNewPrivileges = sec.NoNewPrivileges
 	s.Process.ApparmorProfile = in.appArmor
+	s.Process.SelinuxLabel = in.labels.process.String()
+	s.Linux.MountLabel = in.labels.files.String()
 	s.Root.Readonly = sec.ReadOnlyRoot
 	if sec.UnmaskedProc {
 		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, nil

@@ -38,6 +38,7 @@ type specInput struct {
 	seccomp *specs.LinuxSeccomp
 	// appArmor is the name of a profile; empty: none.
 	appArmor string
+	labels   seLabels
 }
 
 // buildSpec makes the OCI spec of an attempt. It reads nothing but its input

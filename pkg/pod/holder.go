@@ -25,7 +25,7 @@ func HolderRequest(p *corev1.Pod, number int, s Sandbox, handler, nodeHostname s
 	return CreateRequest{
 		Handler: handler, Pod: RefOf(p), Container: Holder, Number: number, Sandbox: s, Holder: true,
 		Hostname: HostnameOn(p, nodeHostname), OOMScoreAdj: holderOOMScore,
-		Security: Security{NoNewPrivileges: true, ReadOnlyRoot: true, DropCapabilities: []string{"ALL"}},
+		Security: Security{NoNewPrivileges: true, ReadOnlyRoot: true, DropCapabilities: []string{"ALL"}, SELinux: SELinuxOf(p)},
 	}
 }
 

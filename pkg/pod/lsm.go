@@ -10,6 +10,8 @@ import (
 // SecurityModules are those of the node's kernel that are in force.
 type SecurityModules struct {
 	AppArmor, SELinux bool
+	// Labels: SELinux's policy has labels for containers.
+	Labels bool
 }
 
 // ForbiddenModules returns reason and message of the rejection of a pod that
@@ -27,8 +29,8 @@ func ForbiddenModules(p *corev1.Pod, m SecurityModules) (reason, message string)
 		}
 	}
 	// Where there is no SELinux its options mean nothing, as in Kubernetes.
-	if m.SELinux && hasLabels(p) {
-		return "SELinux", "Cannot enforce SELinux: this node does not set labels"
+	if m.SELinux && !m.Labels && hasLabels(p) {
+		return "SELinux", "Cannot enforce SELinux: the policy of this node has no labels for containers"
 	}
 	return "", ""
 }
@@ -111,14 +113,30 @@ func appArmorFor(p *corev1.Pod, c *corev1.Container) AppArmor {
 
 // hasLabels says whether the pod sets SELinux options.
 func hasLabels(p *corev1.Pod) bool {
-	set := func(o *corev1.SELinuxOptions) bool { return o != nil && *o != (corev1.SELinuxOptions{}) }
-	if sc := p.Spec.SecurityContext; sc != nil && set(sc.SELinuxOptions) {
+	if SELinuxOf(p) != (corev1.SELinuxOptions{}) {
 		return true
 	}
 	for c := range AllContainers(p) {
-		if c.SecurityContext != nil && set(c.SecurityContext.SELinuxOptions) {
+		if seLinuxFor(p, c) != (corev1.SELinuxOptions{}) {
 			return true
 		}
 	}
 	return false
+}
+
+// SELinuxOf are the parts of a label that a pod names for all its containers.
+func SELinuxOf(p *corev1.Pod) corev1.SELinuxOptions {
+	if sc := p.Spec.SecurityContext; sc != nil && sc.SELinuxOptions != nil {
+		return *sc.SELinuxOptions
+	}
+	return corev1.SELinuxOptions{}
+}
+
+// seLinuxFor are the parts of a label that hold for a container. Where it names
+// some itself, those of its pod do not count.
+func seLinuxFor(p *corev1.Pod, c *corev1.Container) corev1.SELinuxOptions {
+	if sc := c.SecurityContext; sc != nil && sc.SELinuxOptions != nil && *sc.SELinuxOptions != (corev1.SELinuxOptions{}) {
+		return *sc.SELinuxOptions
+	}
+	return SELinuxOf(p)
 }

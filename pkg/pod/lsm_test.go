@@ -34,7 +34,7 @@ func TestSecurityModules(t *testing.T) {
 		"old way, none":        {note: "unconfined", want: pod.AppArmor{Unconfined: true}},
 		"no name": {note: "localhost/", without: off, want: pod.AppArmor{Required: true},
 			with: "AppArmor: Cannot enforce AppArmor: invalid empty AppArmor profile name: "},
-		"labels": {labels: true, with: "SELinux: Cannot enforce SELinux: this node does not set labels"},
+		"labels": {labels: true, with: "SELinux: Cannot enforce SELinux: the policy of this node has no labels for containers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := podtest.NewPod(corev1.RestartPolicyAlways, "a")
@@ -56,8 +56,46 @@ func TestSecurityModules(t *testing.T) {
 					t.Errorf("%+v: %q, want %q", node.modules, got, node.want)
 				}
 			}
+			if reason, message := pod.ForbiddenModules(p, pod.SecurityModules{AppArmor: true, SELinux: true, Labels: true}); reason == "SELinux" {
+				t.Errorf("with labels: %s: %s", reason, message)
+			}
 			if got := pod.SecurityFor(p, &p.Spec.Containers[0]).AppArmor; got != tc.want {
 				t.Errorf("%+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestSELinuxOptions(t *testing.T) {
+	pair := corev1.SELinuxOptions{Type: "t", Level: "s0:c1,c2"}
+	other := corev1.SELinuxOptions{Level: "s0:c3"}
+	for name, tc := range map[string]struct {
+		pod, container *corev1.SELinuxOptions
+		want           corev1.SELinuxOptions
+	}{
+		"nothing":              {},
+		"of the pod":           {pod: &pair, want: pair},
+		"of the container":     {container: &other, want: other},
+		"the container's wins": {pod: &pair, container: &other, want: other},
+		"empty ones are none":  {pod: &pair, container: &corev1.SELinuxOptions{}, want: pair},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := podtest.NewPod(corev1.RestartPolicyAlways, "a")
+			p.Spec.SecurityContext = &corev1.PodSecurityContext{SELinuxOptions: tc.pod}
+			p.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{SELinuxOptions: tc.container}
+			if got := pod.SecurityFor(p, &p.Spec.Containers[0]).SELinux; got != tc.want {
+				t.Errorf("%+v, want %+v", got, tc.want)
+			}
+			reason, _ := pod.ForbiddenModules(p, pod.SecurityModules{SELinux: true})
+			if (reason == "SELinux") != (tc.want != corev1.SELinuxOptions{}) {
+				t.Errorf("where there are no labels: %q", reason)
+			}
+			var ofPod corev1.SELinuxOptions
+			if tc.pod != nil {
+				ofPod = *tc.pod
+			}
+			if got := pod.HolderRequest(p, 0, pod.Sandbox{}, "", "node").Security.SELinux; got != ofPod {
+				t.Errorf("the holder has %+v", got)
 			}
 		})
 	}

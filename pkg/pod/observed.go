@@ -175,6 +175,9 @@ type Sandbox struct {
 	Users IDRange
 	// ShmPath is the directory mounted at /dev/shm of every container.
 	ShmPath string
+	// Level is the SELinux level of the pod's containers that name none of
+	// their own; empty where the node has no SELinux.
+	Level string
 	// CgroupParent is the pod's cgroup in the form the runtime's driver
 	// wants: a path for cgroupfs, a slice name for systemd.
 	CgroupParent string

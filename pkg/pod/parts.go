@@ -191,6 +191,9 @@ type Mount struct {
 	// Mapped: what is there shows its IDs as the pod has them, by itself. Any
 	// other mount of a pod with a user namespace has to be made so.
 	Mapped bool
+	// Relabel: what is there is the pod's, and gets the container's SELinux
+	// label.
+	Relabel bool
 }
 
 // Unlimited as a limit takes one away that is there.

@@ -32,6 +32,8 @@ type Security struct {
 	Unconfined     bool
 	SeccompProfile string
 	AppArmor       AppArmor
+	// SELinux are the parts of the label that are not the node's to choose.
+	SELinux corev1.SELinuxOptions
 	// UnmaskedProc: nothing below /proc and /sys is hidden or read-only. It
 	// is for pods with a user namespace, where the kernel still says no.
 	UnmaskedProc bool
@@ -56,6 +58,7 @@ func SecurityFor(p *corev1.Pod, c *corev1.Container) Security {
 		NoNewPrivileges:    cs.AllowPrivilegeEscalation != nil && !*cs.AllowPrivilegeEscalation,
 		ReadOnlyRoot:       isTrue(cs.ReadOnlyRootFilesystem),
 		AppArmor:           appArmorFor(p, c),
+		SELinux:            seLinuxFor(p, c),
 		UnmaskedProc:       cs.ProcMount != nil && *cs.ProcMount == corev1.UnmaskedProcMount,
 	}
 	if ps.FSGroup != nil && !slices.Contains(s.SupplementalGroups, *ps.FSGroup) {

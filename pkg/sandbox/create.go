@@ -81,7 +81,7 @@ func (m *Manager) make(ctx context.Context, r *record, p *corev1.Pod) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make sandbox: %w", err)
 	}
-	if err := m.begin(r, pod.OwnUsers(&p.Spec)); err != nil {
+	if err := m.begin(r, p); err != nil {
 		return err
 	}
 	_, made := tracing.Begin(ctx, "namespaces")
@@ -136,6 +136,7 @@ func (m *Manager) view(r *record) *pod.Sandbox {
 	}
 	return &pod.Sandbox{
 		Users:        r.Users,
+		Level:        r.Level,
 		Namespaces:   ns,
 		ShmPath:      shm,
 		CgroupParent: m.opts.Cgroups.ParentFor(r.Cgroup),

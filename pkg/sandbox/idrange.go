@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/carob-project/carob/pkg/pod"
 )
 
@@ -32,45 +34,60 @@ func (s idSpan) meets(o idSpan) bool { return s.first < o.end && o.first < s.end
 var errNoIDs = errors.New("no range of IDs for a user namespace is free")
 
 // begin writes the first record of a sandbox. Where the pod has a user
-// namespace its IDs are in there, and so nobody else's.
-func (m *Manager) begin(r *record, ownUsers bool) error {
+// namespace or an SELinux level of its own, its IDs and categories are in there,
+// and so nobody else's.
+func (m *Manager) begin(r *record, p *corev1.Pod) error {
+	r.Level = m.levelOf(p)
+	ownUsers, ownLevel := pod.OwnUsers(&p.Spec), m.opts.Sensitivity != "" && r.Level == ""
+	if !ownUsers && !ownLevel {
+		return m.write(r)
+	}
+	m.own.Lock()
+	defer m.own.Unlock()
+	ids, levels, err := m.used()
+	if err != nil {
+		return err
+	}
+	if ownLevel {
+		if r.Level, err = freeLevel(m.opts.Sensitivity, levels); err != nil {
+			return err
+		}
+	}
 	if !ownUsers {
 		return m.write(r)
 	}
-	m.ranges.Lock()
-	defer m.ranges.Unlock()
 	allowed, taken, err := hostIDs(m.opts.IDFiles)
 	if err != nil {
 		return fmt.Errorf("IDs for a user namespace: %w", err)
 	}
-	used, err := m.usedIDs()
-	if err != nil {
-		return err
-	}
-	if r.Users, err = freeIDs(allowed, append(taken, used...)); err != nil {
+	if r.Users, err = freeIDs(allowed, append(taken, ids...)); err != nil {
 		return err
 	}
 	return m.write(r)
 }
 
-// usedIDs are the IDs of all sandboxes. One whose record is broken tells none;
-// its removal ends what runs there.
-func (m *Manager) usedIDs() ([]idSpan, error) {
+// used are the IDs and SELinux levels of all sandboxes. One whose record is
+// broken tells none; its removal ends what runs there.
+func (m *Manager) used() (ids []idSpan, levels map[string]bool, err error) {
 	uids, err := m.List()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var used []idSpan
+	levels = map[string]bool{}
 	for _, uid := range uids {
 		r, err := m.read(uid)
 		if err != nil && !errors.Is(err, errBroken) {
-			return nil, err
+			return nil, nil, err
 		}
-		if r != nil && r.Users.Mapped() {
-			used = append(used, spanOf(r.Users))
+		if r == nil {
+			continue
 		}
+		if r.Users.Mapped() {
+			ids = append(ids, spanOf(r.Users))
+		}
+		levels[r.Level] = true
 	}
-	return used, nil
+	return ids, levels, nil
 }
 
 func spanOf(r pod.IDRange) idSpan {

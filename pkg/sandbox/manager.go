@@ -58,6 +58,9 @@ type Options struct {
 	// IDFiles is the directory with passwd, group, subuid and subgid, which
 	// tell the IDs that are not for pods; it defaults to /etc.
 	IDFiles string
+	// Sensitivity is that of the SELinux levels that pods get; empty where the
+	// node has none.
+	Sensitivity string
 	// BootID defaults to the kernel's.
 	BootID string
 	// Now defaults to time.Now, Log may be nil.
@@ -75,8 +78,9 @@ type Manager struct {
 	// mu guards making: the pods whose Create runs now.
 	mu     sync.Mutex
 	making map[types.UID]bool
-	// ranges is held from the choice of IDs until a record has them.
-	ranges sync.Mutex
+	// own is held from the choice of what is one pod's alone, IDs and SELinux
+	// categories, until a record has it.
+	own sync.Mutex
 }
 
 // New returns the manager of the sandboxes in a directory, which it makes.

@@ -58,6 +58,9 @@ type record struct {
 	// Users are the IDs of the pod's user namespace. They are its own for as
 	// long as there is this record.
 	Users pod.IDRange `json:"users,omitzero"`
+	// Level is the pod's SELinux level. Its categories, where the pod names
+	// none, are its own for as long as there is this record.
+	Level string `json:"level,omitempty"`
 }
 
 // namespaces are the files of the pinned namespaces.

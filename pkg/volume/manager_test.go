@@ -235,6 +235,11 @@ func TestEveryVolume(t *testing.T) {
 			t.Errorf("%s: %+v", name, m[name])
 		}
 	}
+	for name, mount := range m {
+		if mount.Relabel != (name != "/host") {
+			t.Errorf("%s: its label changes: %v", name, mount.Relabel)
+		}
+	}
 	err := os.WriteFile(m["/fast"].HostPath+"/big", make([]byte, 2<<20), 0o600)
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("more than the sizeLimit fits: %v", err)

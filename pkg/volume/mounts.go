@@ -41,7 +41,7 @@ func (m *Manager) Mounts(ctx context.Context, p *corev1.Pod, container string, a
 		{l.hosts(), "/etc/hosts"}, {l.resolvConf(), "/etc/resolv.conf"}, {l.hostname(), "/etc/hostname"},
 	} {
 		if !taken[f[1]] {
-			mounts = append(mounts, pod.Mount{HostPath: f[0], ContainerPath: f[1]})
+			mounts = append(mounts, pod.Mount{HostPath: f[0], ContainerPath: f[1], Relabel: true})
 		}
 	}
 	file, err := terminationFile(l, container, attempt)
@@ -52,7 +52,7 @@ func (m *Manager) Mounts(ctx context.Context, p *corev1.Pod, container string, a
 	if where == "" {
 		where = corev1.TerminationMessagePathDefault
 	}
-	mounts = append(mounts, pod.Mount{HostPath: file, ContainerPath: where})
+	mounts = append(mounts, pod.Mount{HostPath: file, ContainerPath: where, Relabel: true})
 	slices.SortStableFunc(mounts, func(a, b pod.Mount) int { return depth(a) - depth(b) })
 	return mounts, nil
 }
@@ -69,7 +69,7 @@ func (m *Manager) volumeMount(ctx context.Context, p *corev1.Pod, c *corev1.Cont
 	}
 	vol := &p.Spec.Volumes[v]
 	mount := pod.Mount{
-		HostPath: l.volume(vm.Name), ContainerPath: vm.MountPath, ReadOnly: vm.ReadOnly, Recursive: true,
+		HostPath: l.volume(vm.Name), ContainerPath: vm.MountPath, ReadOnly: vm.ReadOnly, Recursive: true, Relabel: true,
 		RecursiveReadOnly: or(vm.RecursiveReadOnly, "") == corev1.RecursiveReadOnlyEnabled,
 	}
 	if mode := or(vm.MountPropagation, corev1.MountPropagationNone); mode != corev1.MountPropagationNone {
@@ -80,10 +80,12 @@ func (m *Manager) volumeMount(ctx context.Context, p *corev1.Pod, c *corev1.Cont
 		var err error
 		mount.ReadOnly = true
 		mount.Mapped = true
+		mount.Relabel = false // all of it has one label for all readers
 		mount.HostPath, err = m.imageMount(ctx, p, vol.Image.Reference, vm.SubPath, l)
 		return mount, err
 	case vol.HostPath != nil:
 		mount.HostPath = vol.HostPath.Path
+		mount.Relabel = false // it is the node's
 		if _, err := os.Stat(mount.HostPath); errors.Is(err, fs.ErrNotExist) && or(vol.HostPath.Type, "") == "" {
 			if err := makeHostDir(mount.HostPath); err != nil {
 				return pod.Mount{}, fmt.Errorf("making the hostPath of volume %q: %w", vm.Name, err)
@@ -95,7 +97,9 @@ func (m *Manager) volumeMount(ctx context.Context, p *corev1.Pod, c *corev1.Cont
 			return pod.Mount{}, err
 		}
 		mount.HostPath = path
-		mount.ReadOnly = mount.ReadOnly || vol.PersistentVolumeClaim != nil && vol.PersistentVolumeClaim.ReadOnly
+		// What no container of the pod may write to may be others' too.
+		mount.Relabel = vol.PersistentVolumeClaim == nil || !vol.PersistentVolumeClaim.ReadOnly
+		mount.ReadOnly = mount.ReadOnly || !mount.Relabel
 	case vol.EmptyDir == nil:
 		// What comes from the API is not the container's to change.
 		mount.ReadOnly = true
