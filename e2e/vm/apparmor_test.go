@@ -146,7 +146,11 @@ func (m *Machine) noSuchProfile(t *testing.T, name string) {
 func (m *Machine) said(t *testing.T, name string) string {
 	t.Helper()
 	Eventually(t, func() string {
-		if p := m.Pods(t)[name]; p.Status.Phase != "Succeeded" {
+		p := m.Pods(t)[name]
+		if p.Status.Phase == "Failed" {
+			t.Fatalf("%s has failed: %s", name, m.Sh(t, "carob describe pod/"+name))
+		}
+		if p.Status.Phase != "Succeeded" {
 			return fmt.Sprintf("%s: %+v", name, p.Status)
 		}
 		return ""

@@ -39,6 +39,8 @@ type Machine struct {
 
 	image string
 	dir   string
+	// kernel are arguments of the kernel beside the usual ones.
+	kernel []string
 
 	mu      sync.Mutex
 	qemu    *exec.Cmd
@@ -65,15 +67,16 @@ type reply struct {
 }
 
 // New copies the disk that hack/vm/image.sh has made in image and boots a
-// machine from it. It is ended and removed when the test ends.
-func New(t testing.TB, image string) *Machine {
+// machine from it, whose kernel gets these arguments beside the usual ones. It
+// is ended and removed when the test ends.
+func New(t testing.TB, image string, kernel ...string) *Machine {
 	t.Helper()
 	// Not t.TempDir: its long paths exceed what a unix socket may have.
 	dir, err := os.MkdirTemp("", "carob-vm-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Machine{image: image, dir: dir, calls: map[int]chan reply{}}
+	m := &Machine{image: image, dir: dir, kernel: kernel, calls: map[int]chan reply{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			m.report(t)
@@ -118,7 +121,7 @@ func (m *Machine) arguments() []string {
 		"-machine", "q35,vmport=off,i8042=off", "-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "1280",
 		"-kernel", filepath.Join(m.image, "vmlinuz"), "-initrd", filepath.Join(m.image, "initrd"),
 		// The time stamp counter is the host's, the same for all processors.
-		"-append", "console=ttyS0 loglevel=4 reboot=t tsc=reliable no_timer_check",
+		"-append", strings.Join(append([]string{"console=ttyS0 loglevel=4 reboot=t tsc=reliable no_timer_check"}, m.kernel...), " "),
 		"-serial", "file:" + m.path("serial.log"), "-qmp", "unix:" + m.path("qmp") + ",server=on,wait=off",
 		"-drive", "id=root,if=none,format=raw,file=" + m.path("disk.img"), "-device", "virtio-blk-pci,drive=root",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=control,server=on,wait=off,path=" + m.path("control"),

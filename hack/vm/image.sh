@@ -2,8 +2,8 @@
 # Makes what a test VM boots from, in the directory OUT: vmlinuz, initrd and
 # disk.img, an ext4 root with carob, containerd, runc, CNI plugins and a few
 # tools. Everything comes from this machine and from Debian packages of a kernel
-# and of what loads its modules and AppArmor profiles, which are unpacked and not
-# installed.
+# and of what loads its modules and AppArmor profiles and compiles its SELinux
+# policy, which are unpacked and not installed.
 # CAROB_BIN names the carob to take, PATH which containerd and runc.
 # CAROB_VM_KERNEL=backports takes the newer kernel that Debian builds for this
 # release.
@@ -22,11 +22,11 @@ need bash bash
 need ps procps
 need ip iproute2
 carob=${CAROB_BIN:-bin/carob}
-[ -x "$carob" ] || die "no $carob: make build"
+[ -x "$carob" ] && [ -x "$(dirname "$carob")/carob-init" ] || die "no $carob with carob-init beside it: make build"
 
 # The kernel and these packages, unpacked once.
 pkg=$out/packages
-tools=(kmod apparmor)
+tools=(kmod apparmor secilc)
 # backports has apt look at the backports beside the release that this machine
 # has, in lists of its own: what the machine installs stays as it is.
 backports() {
@@ -94,7 +94,7 @@ libs() {
 		[ -e "$root$lib" ] || install -D -m 0755 "$lib" "$root$lib"
 	done || true
 }
-add bash ps ip nft iptables containerd containerd-shim-runc-v2 runc ctr
+add bash stat chcon ps ip nft iptables containerd containerd-shim-runc-v2 runc ctr
 plugins=
 for d in /opt/cni/bin /usr/lib/cni /usr/libexec/cni; do [ -x $d/bridge ] && plugins=$d; done
 [ -n "$plugins" ] || die "no CNI plugins: make setup"
@@ -107,6 +107,7 @@ ln -s kmod "$root/usr/bin/modprobe"
 cp "$pkg/root/sbin/apparmor_parser" "$root/usr/bin/" && libs "$pkg/root/sbin/apparmor_parser"
 cp -r "$pkg/root/etc/apparmor" "$pkg/root/etc/apparmor.d" "$root/etc/"
 install -D -m 0644 "$pkg/root/usr/share/apparmor-features/features" "$root/usr/share/apparmor-features/features"
+cp "$pkg/root/usr/bin/secilc" "$root/usr/bin/" && libs "$pkg/root/usr/bin/secilc"
 # busybox is what is not there in earnest.
 cp "$(command -v busybox)" "$root/usr/bin/busybox"
 for applet in init $(busybox --list); do [ -e "$root/usr/bin/$applet" ] || ln -s busybox "$root/usr/bin/$applet"; done
@@ -118,6 +119,7 @@ printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 cp hack/vm/inittab "$root/etc/"
 install -m 0755 hack/vm/rc hack/vm/rc-shutdown hack/machine-state.sh "$root/etc/"
 cp "$carob" "$root/usr/bin/carob"
+cp "$(dirname "$carob")/carob-init" "$root/usr/bin/"
 go build -o "$root/usr/bin/guest" ./hack/vm/guest
 go run ./hack/demoimage -o "$root/root/image.tar"
 # What only a kernel with one cgroup hierarchy, or a file system with project

@@ -113,7 +113,7 @@ func containerSecurityRules(p string) []Rule {
 	)
 }
 
-const noLabels = "without SELinux on the node it means nothing, as in Kubernetes; a node with it rejects the pod"
+const noLabels = "without SELinux on the node it means nothing, as in Kubernetes"
 
 // sharedSecurityRules are about what both a pod and a container can say.
 func sharedSecurityRules(p string) []Rule {

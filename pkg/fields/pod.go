@@ -139,7 +139,7 @@ func podSecurityRules() []Rule {
 		honoured(p+"fsGroupChangePolicy", "both values do the same, as carob's volumes are made with their group"),
 		honoured(p+"sysctls[].name", "a pod with one that is not safe fails with SysctlForbidden"),
 		honoured(p+"sysctls[].value", ""),
-		honoured(p+"seLinuxChangePolicy", "it means nothing, as no node sets SELinux labels"),
+		honoured(p+"seLinuxChangePolicy", "both values do the same, as only the volumes of CSI drivers can be mounted with a label"),
 	)
 }
 
