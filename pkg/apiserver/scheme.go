@@ -44,6 +44,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/poddisruptionbudget"
 	"github.com/carob-project/carob/pkg/registry/podlog"
 	"github.com/carob-project/carob/pkg/registry/podstream"
+	"github.com/carob-project/carob/pkg/registry/podtemplate"
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
 	"github.com/carob-project/carob/pkg/registry/replicaset"
 	"github.com/carob-project/carob/pkg/registry/replicationcontroller"
@@ -91,7 +92,7 @@ func newSchemes() (*schemes, error) {
 		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
 		metrics.AddToScheme, limitrange.AddToScheme, clustertrustbundle.Kind().AddToScheme, resourcequota.AddToScheme,
 		persistentvolume.AddToScheme, persistentvolumeclaim.AddToScheme, storageclass.AddToScheme,
-		replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
+		podtemplate.AddToScheme, replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,
 		statefulset.AddToScheme, controllerrevision.Kind().AddToScheme, job.AddToScheme, cronjob.AddToScheme, daemonset.AddToScheme, poddisruptionbudget.Kind().AddToScheme,
 	} {
 		if err := add(s.full); err != nil {

@@ -45,6 +45,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/poddisruptionbudget"
 	"github.com/carob-project/carob/pkg/registry/podlog"
 	"github.com/carob-project/carob/pkg/registry/podstream"
+	"github.com/carob-project/carob/pkg/registry/podtemplate"
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
 	"github.com/carob-project/carob/pkg/registry/replicaset"
 	"github.com/carob-project/carob/pkg/registry/replicationcontroller"
@@ -130,6 +131,7 @@ func groups(getter generic.RESTOptionsGetter, transport NodeTransport) (map[sche
 		func() (storageMap, error) { return single(serviceaccount.Kind(), getter) },
 		func() (storageMap, error) { return single(event.Kind(), getter) },
 		func() (storageMap, error) { return single(limitrange.Kind(), getter) },
+		func() (storageMap, error) { return single(podtemplate.Kind(), getter) },
 		func() (storageMap, error) {
 			return join(getter, persistentvolume.NewStorage, persistentvolumeclaim.NewStorage)
 		},

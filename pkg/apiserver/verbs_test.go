@@ -36,6 +36,8 @@ func samples() map[string]sample {
 		"Node":           {v1("nodes"), false, `{apiVersion: v1, kind: Node, spec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.1.0.0/24]}}`, true},
 		"Pod": {v1("pods"), true, `{apiVersion: v1, kind: Pod, spec: {terminationGracePeriodSeconds: 0,
 			containers: [{name: a, image: busybox}]}}`, true},
+		"PodTemplate": {v1("podtemplates"), true, `{apiVersion: v1, kind: PodTemplate, template: {spec: {
+			containers: [{name: a, image: busybox}]}}}`, true},
 		"Event": {v1("events"), true, `{apiVersion: v1, kind: Event, reason: R, message: m, type: Normal,
 			involvedObject: {kind: Pod, name: p, namespace: work}}`, true},
 		"events.k8s.io Event": {schema.GroupVersionResource{Group: "events.k8s.io", Version: "v1", Resource: "events"}, true,
