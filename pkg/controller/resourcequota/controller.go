@@ -31,7 +31,10 @@ const (
 	resync = 5 * time.Minute
 )
 
-var claimResource = corev1.Resource("persistentvolumeclaims")
+var (
+	claimResource = corev1.Resource("persistentvolumeclaims")
+	quotaResource = corev1.Resource("resourcequotas")
+)
 
 // Monitors know the objects of all kinds.
 type Monitors interface {
@@ -57,7 +60,8 @@ type Controller struct {
 	metadata metadata.Interface
 	monitors Monitors
 	quotas   cache.Indexer
-	// whole are the kinds of which more than the number matters.
+	// whole are the kinds of which more than the number matters, and quotas: each
+	// counts itself, and is there before the monitors know of it.
 	whole   map[schema.GroupResource]cache.Indexer
 	synced  []cache.DoneChecker
 	ready   chan struct{}
@@ -87,7 +91,9 @@ func New(o Options) (*Controller, error) {
 	quotas, pods, claims := core.ResourceQuotas().Informer(), core.Pods().Informer(), core.PersistentVolumeClaims().Informer()
 	c := &Controller{
 		client: o.Client, metadata: o.Metadata, monitors: o.Monitors, quotas: quotas.GetIndexer(),
-		whole: map[schema.GroupResource]cache.Indexer{corev1.Resource("pods"): pods.GetIndexer(), claimResource: claims.GetIndexer()},
+		whole: map[schema.GroupResource]cache.Indexer{
+			corev1.Resource("pods"): pods.GetIndexer(), claimResource: claims.GetIndexer(), quotaResource: quotas.GetIndexer(),
+		},
 		ready: make(chan struct{}), queue: work.New[string](o.Log),
 		seen: map[string]seen{}, waiting: map[string]time.Time{},
 	}
@@ -99,7 +105,9 @@ func New(o Options) (*Controller, error) {
 		workload.Watched{Informer: pods, Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc: c.podCame, UpdateFunc: c.podChanged, DeleteFunc: c.podGone,
 		}},
-		workload.Watched{Informer: claims, Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: c.claimChanged, DeleteFunc: c.claimGone}},
+		workload.Watched{Informer: claims, Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc: c.claimCame, UpdateFunc: c.claimChanged, DeleteFunc: c.claimGone,
+		}},
 	); err != nil {
 		return nil, fmt.Errorf("resourcequota: %w", err)
 	}
@@ -113,6 +121,7 @@ func (c *Controller) quotaCame(obj any) {
 		c.seen[workload.Key(q)] = seen{version: q.ResourceVersion}
 		c.mu.Unlock()
 		c.queue.Add(workload.Key(q))
+		c.wake(quotaResource, q.Namespace, calm)
 	}
 }
 
@@ -147,6 +156,9 @@ func (c *Controller) quotaGone(obj any) {
 	delete(c.waiting, key)
 	c.mu.Unlock()
 	c.queue.Add(key)
+	if q, ok := workload.Last[*corev1.ResourceQuota](obj); ok {
+		c.wake(quotaResource, q.Namespace, 0)
+	}
 }
 
 // podCame looks again soon: the API server may not have known of a quota yet.
@@ -171,6 +183,13 @@ func (c *Controller) podGone(obj any) {
 	}
 }
 
+// claimCame is podCame for claims.
+func (c *Controller) claimCame(obj any) {
+	if claim, ok := obj.(*corev1.PersistentVolumeClaim); ok {
+		c.wake(claimResource, claim.Namespace, calm)
+	}
+}
+
 // claimChanged: what a claim has been given can grow and shrink.
 func (c *Controller) claimChanged(old, obj any) {
 	was, okOld := old.(*corev1.PersistentVolumeClaim)
@@ -186,8 +205,14 @@ func (c *Controller) claimGone(obj any) {
 	}
 }
 
-// Observe implements resources.Handler: what comes has been charged for.
-func (c *Controller) Observe(resources.Resource, *metav1.PartialObjectMetadata) {}
+// Observe implements resources.Handler. What comes has been charged for, unless it
+// came just before the quota: then the monitors may not have known of it when
+// everything was added up.
+func (c *Controller) Observe(r resources.Resource, o *metav1.PartialObjectMetadata) {
+	if gr := r.GVR.GroupResource(); r.Namespaced && c.whole[gr] == nil {
+		c.wake(gr, o.Namespace, calm)
+	}
+}
 
 // Gone implements resources.Handler.
 func (c *Controller) Gone(r resources.Resource, o *metav1.PartialObjectMetadata) {

@@ -48,11 +48,15 @@ func (c *counts) Count(r schema.GroupResource, namespace string) (int, bool) {
 	return c.secrets, r == corev1.Resource("secrets") && namespace == "default"
 }
 
-func (c *counts) remove() {
+func (c *counts) remove() { c.change(-1, c.handler.Gone) }
+
+func (c *counts) come() { c.change(1, c.handler.Observe) }
+
+func (c *counts) change(n int, tell func(resources.Resource, *metav1.PartialObjectMetadata)) {
 	c.mu.Lock()
-	c.secrets--
+	c.secrets += n
 	c.mu.Unlock()
-	c.handler.Gone(resources.Resource{GVR: corev1.SchemeGroupVersion.WithResource("secrets"), Kind: "Secret", Namespaced: true},
+	tell(resources.Resource{GVR: corev1.SchemeGroupVersion.WithResource("secrets"), Kind: "Secret", Namespaced: true},
 		&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "s"}})
 }
 
@@ -234,6 +238,33 @@ func TestByTheClock(t *testing.T) {
 		if err := w.client.CoreV1().ResourceQuotas("default").Delete(t.Context(), "q", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// A quota counts itself at once; and what was there before it, though the
+// monitors learn of it later.
+func TestSeenLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, newQuota("resourcequotas", "count/resourcequotas", "secrets", "persistentvolumeclaims"))
+		w.expect("count/resourcequotas=1 persistentvolumeclaims=0 resourcequotas=1 secrets=2")
+		w.counts.come()
+		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "c", ResourceVersion: "1"}}
+		if _, err := w.client.CoreV1().PersistentVolumeClaims("default").Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		other := newQuota("configmaps")
+		other.Name, other.UID = "other", "other"
+		quotas := w.client.CoreV1().ResourceQuotas("default")
+		if _, err := quotas.Create(t.Context(), other, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * calm)
+		w.expect("count/resourcequotas=2 persistentvolumeclaims=1 resourcequotas=2 secrets=3")
+		if err := quotas.Delete(t.Context(), "other", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * calm)
+		w.expect("count/resourcequotas=1 persistentvolumeclaims=1 resourcequotas=1 secrets=3")
 	})
 }
 
