@@ -84,8 +84,9 @@ func makeBeneath(volume, sub string) error {
 			continue
 		}
 		if err == nil {
-			// A set-group-ID bit hands the pod's fsGroup on.
-			err = root.Chmod(dir, st.Mode()&(fs.ModePerm|fs.ModeSetgid))
+			// A set-group-ID bit hands the pod's fsGroup on; a sticky bit is
+			// that of a directory in memory.
+			err = root.Chmod(dir, st.Mode()&(fs.ModePerm|fs.ModeSetgid|fs.ModeSticky))
 		}
 		if err != nil {
 			return written(err)

@@ -47,6 +47,23 @@ func TestSubPath(t *testing.T) {
 	b.removed(p)
 }
 
+// A directory that is made for a subPath has the mode of its volume, which in
+// memory is sticky, and the group of the pod.
+func TestSubPathInMemory(t *testing.T) {
+	b := newBench(t)
+	p := subPathPod("a", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}})
+	p.Spec.SecurityContext = &corev1.PodSecurityContext{FSGroup: ptr(int64(123))}
+	b.prepare(p)
+	m := b.mounts(p, 0)["/v"]
+	if got := b.mode(m.HostPath); got != "dgtrwxrwxrwx" {
+		t.Errorf("mode %s", got)
+	}
+	if err := unix.Unmount(m.HostPath, 0); err != nil {
+		t.Fatal(err)
+	}
+	b.removed(p)
+}
+
 // TestSubPathOfConfigMap mounts one key, and its newer content for an attempt
 // that comes after a change.
 func TestSubPathOfConfigMap(t *testing.T) {
