@@ -197,7 +197,26 @@ func (s *stream) InputStream(ctx context.Context, _, _ string) (io.ReadCloser, b
 	if resp.StatusCode != http.StatusOK {
 		return nil, false, "", s.refusal(resp)
 	}
-	return resp.Body, true, contentType, nil
+	return &apart{ReadCloser: resp.Body}, true, contentType, nil
+}
+
+// apart tells of the end only after the last bytes, never with them: what comes
+// together with the end is lost where a log is sent over WebSocket.
+type apart struct {
+	io.ReadCloser
+	end error
+}
+
+// Read implements io.Reader.
+func (a *apart) Read(b []byte) (int, error) {
+	if a.end != nil {
+		return 0, a.end
+	}
+	n, err := a.ReadCloser.Read(b)
+	if n > 0 {
+		a.end, err = err, nil
+	}
+	return n, err
 }
 
 // maxRefusal bounds how much of a node's error text is handed on.
