@@ -3,6 +3,7 @@ package apiserver
 import (
 	"fmt"
 	"maps"
+	"math"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -80,7 +81,9 @@ func newStorageOptions(s *schemes, endpoints []string) (*storageOptions, error) 
 	c := storagebackend.NewDefaultConfig(etcdPrefix, nil)
 	c.Transport.ServerList = endpoints
 	c.CountMetricPollPeriod = countPoll
-	c.CompactionInterval = 0 // whoever runs the store drops its old revisions
+	// Whoever runs the store drops its old revisions. The library never does,
+	// and learns of it only if it believes that it will.
+	c.CompactionInterval = math.MaxInt64
 	return &storageOptions{schemes: s, config: *c, protobuf: info.Serializer}, nil
 }
 

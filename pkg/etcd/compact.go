@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -14,9 +15,14 @@ import (
 // rests they are dropped once an hour.
 const (
 	compactEvery   = 5 * time.Minute
-	compactLeast   = 1000
+	compactLeast   = 300
 	compactLongest = time.Hour
 )
+
+// CompactedKey holds the revision up to which old ones were dropped last, where
+// Kubernetes' API server writes it: its caches watch it, and answer for no
+// older revision than the store does.
+const CompactedKey = "compact_rev_key"
 
 // history is what is known of the store's revisions at the end of an interval.
 type history struct {
@@ -43,7 +49,7 @@ func (s *Server) compact(ctx context.Context, ticks <-chan time.Time, log *zap.L
 		case now = <-ticks:
 		}
 		if revision, is := h.due(now); is {
-			if _, err := member.Compact(ctx, &pb.CompactionRequest{Revision: revision}); err != nil {
+			if err := s.drop(ctx, revision); err != nil {
 				log.Warn("old revisions cannot be dropped", zap.Error(err))
 			} else {
 				h.compacted, h.at = revision, now
@@ -51,4 +57,14 @@ func (s *Server) compact(ctx context.Context, ticks <-chan time.Time, log *zap.L
 		}
 		h.before = member.KV().Rev()
 	}
+}
+
+// drop drops everything older than the revision, and says so.
+func (s *Server) drop(ctx context.Context, revision int64) error {
+	said := &pb.PutRequest{Key: []byte(CompactedKey), Value: strconv.AppendInt(nil, revision, 10)}
+	if _, err := s.member.Server.Put(ctx, said); err != nil {
+		return err
+	}
+	_, err := s.member.Server.Compact(ctx, &pb.CompactionRequest{Revision: revision})
+	return err
 }

@@ -24,9 +24,9 @@ func TestDue(t *testing.T) {
 		{"nothing new", history{compacted: 7, at: at, before: 7}, 2 * time.Hour, false},
 		{"few", history{compacted: 7, at: at, before: 8}, time.Hour - time.Second, false},
 		{"few for an hour", history{compacted: 7, at: at, before: 8}, time.Hour, true},
-		{"nearly enough", history{compacted: 7, at: at, before: 1006}, time.Minute, false},
-		{"enough", history{compacted: 7, at: at, before: 1007}, time.Minute, true},
-		{"never before, enough", history{compacted: -1, at: at, before: 999}, time.Minute, true},
+		{"nearly enough", history{compacted: 7, at: at, before: 306}, time.Minute, false},
+		{"enough", history{compacted: 7, at: at, before: 307}, time.Minute, true},
+		{"never before, enough", history{compacted: -1, at: at, before: 299}, time.Minute, true},
 	} {
 		revision, is := c.h.due(at.Add(c.after))
 		if is != c.want || revision != c.h.before {
@@ -84,5 +84,9 @@ func TestOldRevisionsAreDropped(t *testing.T) {
 	ticks <- now
 	if has(many-1) || !has(many) || !has(late) {
 		t.Errorf("there are %d: %v, %d: %v, %d: %v", many-1, has(many-1), many, has(many), late, has(late))
+	}
+	said, err := c.Get(ctx, CompactedKey)
+	if err != nil || len(said.Kvs) != 1 || string(said.Kvs[0].Value) != fmt.Sprint(many) {
+		t.Errorf("dropped up to %d, said %v, %v", many, said, err)
 	}
 }
