@@ -16,7 +16,7 @@ func TestResize(t *testing.T) {
 	t.Run("pods", func(t *testing.T) {
 		for name, f := range map[string]func(*testing.T, *harness.Carob){
 			"in place": inPlace, "with a restart": withRestart, "below what is used": belowUse,
-			"of the whole pod": wholePod, "refused": refused, "best effort": bestEffort,
+			"of the whole pod": wholePod, "refused": refused, "best effort": bestEffort, "while it initializes": whileInit,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -163,6 +163,37 @@ func withRestart(t *testing.T, c *harness.Carob) {
 	c.K(t, "patch", "pod", "again", "--subresource", "resize", "--patch",
 		`{"spec":{"initContainers":[{"name":"side","resources":{"limits":{"cpu":"150m"}}}]}}`)
 	becomes(t, c, "again", "{.status.initContainerStatuses[0].resources.limits.cpu} {.status.initContainerStatuses[0].restartCount}", "150m 0")
+}
+
+// whileInit: an init container is resized while it runs.
+func whileInit(t *testing.T, c *harness.Carob) {
+	c.Apply(t, `
+apiVersion: v1
+kind: Pod
+metadata: {name: early}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: main, image: "busybox:1.35", command: [sleep, "100000"]}
+  initContainers:
+    - name: before
+      image: busybox:1.35
+      command: [sh, -c, 'until [ -e /tmp/go ]; do sleep 0.2; done']
+      resources: {requests: {cpu: 10m}, limits: {cpu: 100m}}
+`)
+	const running = "{.status.initContainerStatuses[0].state.running.startedAt}"
+	harness.Eventually(t, 40*time.Second, func() string {
+		if c.Get(t, "pod", "early", running) == "" {
+			return "the init container does not run"
+		}
+		return ""
+	})
+	began := c.Get(t, "pod", "early", running)
+	c.K(t, "patch", "pod", "early", "--subresource", "resize", "--patch",
+		`{"spec":{"initContainers":[{"name":"before","resources":{"limits":{"cpu":"150m"}}}]}}`)
+	becomes(t, c, "early", "{.status.initContainerStatuses[0].resources.limits.cpu} "+running, "150m "+began)
+	c.K(t, "exec", "early", "-c", "before", "--", "touch", "/tmp/go")
+	c.WaitReady(t, "early")
 }
 
 // belowUse: a memory limit below what is in use is not set, and the status says

@@ -46,7 +46,8 @@ func (u *unit) runsWith(p *corev1.Pod, a *Attempt) (own corev1.ResourceRequireme
 }
 
 // outgrown says whether an attempt runs with other resources than its container
-// is granted, and whether its resize policy wants another attempt for that.
+// is granted, and whether its resize policy wants another attempt for that. An
+// init container never begins anew for it.
 func (v *view) outgrown(u *unit, a *Attempt) (differs, restart bool) {
 	own, whole := u.runsWith(v.pod, a)
 	is, want := demandsOf(&own, whole), demandsOf(&u.c.Resources, podLevel(v.pod))
@@ -59,14 +60,14 @@ func (v *view) outgrown(u *unit, a *Attempt) (differs, restart bool) {
 	}
 	// What the pod sets for all of them goes with each attempt too.
 	text := a.Applied != "" && a.Applied != AppliedFor(v.pod, u.c)
-	return cpu || memory || text, restart
+	return cpu || memory || text, restart && !u.init && !u.ephemeral
 }
 
 // resizes yields the containers whose live attempt runs with other resources
-// than granted. Init containers get theirs with their next attempt.
+// than granted.
 func (v *view) resizes(yield func(*unit) bool) {
 	for _, u := range slices.Concat(v.inits, v.apps) {
-		if u.init || u.live == nil {
+		if u.live == nil {
 			continue
 		}
 		if differs, _ := v.outgrown(u, u.live); differs && !yield(u) {
@@ -107,7 +108,7 @@ func (pl *planner) resize() {
 // resources.
 func (v *view) restartsFor(u *unit, a *Attempt) bool {
 	_, restart := v.outgrown(u, a)
-	return restart && !u.init && !u.ephemeral
+	return restart
 }
 
 func resizeMessage(c *corev1.Container) string {

@@ -83,6 +83,31 @@ func TestResizeWithARestart(t *testing.T) {
 	}
 }
 
+// An init container that runs is resized as it runs, whatever it says of
+// restarts; one that has ended is left alone.
+func TestResizeOfAnInitContainer(t *testing.T) {
+	p := podtest.NewPod(corev1.RestartPolicyAlways, "a")
+	p.Spec.InitContainers = podtest.NewPod("", "i").Spec.Containers
+	i := &p.Spec.InitContainers[0]
+	i.Resources.Limits = quantities("cpu", "200m", "memory", "64Mi")
+	i.ResizePolicy = []corev1.ContainerResizePolicy{{ResourceName: corev1.ResourceCPU, RestartPolicy: corev1.RestartContainer}}
+	s := podtest.NewSim(p, epoch)
+	settle(t, s, 0)
+	s.Pod.Spec.InitContainers[0].Resources.Limits = quantities("cpu", "300m", "memory", "64Mi")
+	wantSteps(t, s, "resize")
+	if todo := pod.InPlace(s.Pod, s.Obs, s.Now); len(todo) != 1 || todo["i"].ID != s.Obs.Attempts[0].ID {
+		t.Errorf("in place: %v", todo)
+	}
+	s.Obs.Attempts[0].Applied = pod.AppliedFor(s.Pod, &s.Pod.Spec.InitContainers[0])
+	clear(s.Obs.InFlight)
+	wantSteps(t, s, "")
+
+	s.Exit(s.Obs.Attempts[0].ID, pod.Exit{})
+	settle(t, s, time.Second)
+	s.Pod.Spec.InitContainers[0].Resources.Limits = quantities("cpu", "400m", "memory", "64Mi")
+	wantSteps(t, s, "")
+}
+
 // An attempt of a carob that could not resize keeps running through the upgrade
 // and gets its next size in place.
 func TestResizeAfterAnUpgrade(t *testing.T) {

@@ -38,11 +38,10 @@ func (pl *planner) planRun() {
 	if pl.stopForReset() {
 		return
 	}
-	if !pl.advanceInits() {
-		return
-	}
-	for _, u := range pl.apps {
-		pl.advance(u)
+	if pl.advanceInits() {
+		for _, u := range pl.apps {
+			pl.advance(u)
+		}
 	}
 	pl.resize()
 }
