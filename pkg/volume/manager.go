@@ -189,8 +189,8 @@ func (m *Manager) prepareVolume(ctx context.Context, p *corev1.Pod, v *corev1.Vo
 	group := groupOf(p)
 	if v.ConfigMap != nil {
 		err = openDir(dir, group, 0)
-	} else if dir, err = m.memory.open(p.UID, v.Name, group); err == nil {
-		err = link(dir, l.volume(v.Name))
+	} else {
+		dir, err = m.memory.open(p.UID, v.Name, dir, group)
 	}
 	if err != nil {
 		return err

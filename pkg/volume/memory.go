@@ -27,8 +27,9 @@ func (m *memory) of(uid types.UID) string { return filepath.Join(m.dir, string(u
 // volume is where a volume of a pod is.
 func (m *memory) volume(uid types.UID, name string) string { return filepath.Join(m.of(uid), name) }
 
-// open makes the directory of a volume.
-func (m *memory) open(uid types.UID, name string, group int) (string, error) {
+// open makes the directory of a volume, and a link to it at the volume's place
+// among the pod's others.
+func (m *memory) open(uid types.UID, name, place string, group int) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.mount(); err != nil {
@@ -38,7 +39,14 @@ func (m *memory) open(uid types.UID, name string, group int) (string, error) {
 		return "", written(err)
 	}
 	dir := m.volume(uid, name)
-	return dir, openDir(dir, group, fs.ModeSticky)
+	// To read the link would be noted on the disk, so one that is there is
+	// looked at only where it may lead elsewhere.
+	_, made := os.Lstat(dir)
+	_, linked := os.Lstat(place)
+	if err := openDir(dir, group, fs.ModeSticky); err != nil || made == nil && linked == nil {
+		return dir, err
+	}
+	return dir, link(dir, place)
 }
 
 // mount keeps its pages from being swapped out, where the kernel can promise

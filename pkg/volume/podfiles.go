@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -105,7 +106,11 @@ func (m *Manager) SetIPs(_ context.Context, p *corev1.Pod, ips []string) error {
 // that exists keeps its inode, because containers have it mounted, and is never
 // empty meanwhile; a new one appears as a whole.
 func writeInPlace(path, text string) (err error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	// That it is looked at need not be noted on the disk.
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOATIME, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		f, err = os.OpenFile(path, os.O_RDWR, 0)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return writeNew(path, text)
 	}
