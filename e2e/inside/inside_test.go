@@ -113,6 +113,7 @@ func TestInside(t *testing.T) {
 			t.Run("attach", k.attaches)
 			t.Run("attach to a shell", k.attachesShell)
 			t.Run("port-forward", k.forwards)
+			t.Run("proxy", k.proxies)
 			t.Run("run", k.runs)
 			t.Run("run what ends fast", k.runsFast)
 		})
@@ -248,6 +249,19 @@ func (k client) attachesShell(t *testing.T) {
 	}
 	if n := k.c.Get(t, "pod", "shell", "{.status.containerStatuses[0].restartCount}"); n != "0" {
 		t.Errorf("the shell was restarted %s times", n)
+	}
+}
+
+// proxies asks a port of the pod through the API server.
+func (k client) proxies(t *testing.T) {
+	const at = "/api/v1/namespaces/default/pods/web:8080/proxy/"
+	for path, want := range map[string]string{"": "hello\n", "index.html": "hello\n"} {
+		if out, errs, code := k.run(t, "", "get", "--raw", at+path); code != 0 || out != want {
+			t.Errorf("%q: %q %q, code %d, want %q", path, out, errs, code, want)
+		}
+	}
+	if _, errs, code := k.run(t, "", "get", "--raw", at+"none"); code == 0 || !strings.Contains(errs, "the server could not find the requested resource") {
+		t.Errorf("a page that is not there: %q, code %d", errs, code)
 	}
 }
 

@@ -43,6 +43,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/poddisruptionbudget"
 	"github.com/carob-project/carob/pkg/registry/podlog"
+	"github.com/carob-project/carob/pkg/registry/podproxy"
 	"github.com/carob-project/carob/pkg/registry/podstream"
 	"github.com/carob-project/carob/pkg/registry/podtemplate"
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
@@ -89,7 +90,7 @@ func newSchemes() (*schemes, error) {
 		metainternalversion.AddToScheme,
 		configmap.Kind().AddToScheme, serviceaccount.Kind().AddToScheme, lease.Kind().AddToScheme, namespace.Kind().AddToScheme,
 		runtimeclass.Kind().AddToScheme, priorityclass.AddToScheme,
-		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme,
+		serviceaccount.AddTokenToScheme, secret.AddToScheme, node.AddToScheme, event.AddToScheme, pod.AddToScheme, podlog.AddToScheme, podstream.AddToScheme, podproxy.AddToScheme,
 		metrics.AddToScheme, limitrange.AddToScheme, clustertrustbundle.Kind().AddToScheme, resourcequota.AddToScheme,
 		persistentvolume.AddToScheme, persistentvolumeclaim.AddToScheme, storageclass.AddToScheme,
 		podtemplate.AddToScheme, replicaset.AddToScheme, deployment.AddToScheme, replicationcontroller.AddToScheme,

@@ -45,6 +45,7 @@ import (
 	"github.com/carob-project/carob/pkg/registry/pod"
 	"github.com/carob-project/carob/pkg/registry/poddisruptionbudget"
 	"github.com/carob-project/carob/pkg/registry/podlog"
+	"github.com/carob-project/carob/pkg/registry/podproxy"
 	"github.com/carob-project/carob/pkg/registry/podstream"
 	"github.com/carob-project/carob/pkg/registry/podtemplate"
 	"github.com/carob-project/carob/pkg/registry/priorityclass"
@@ -226,6 +227,7 @@ func pods(getter generic.RESTOptionsGetter, transport NodeTransport, budgets pod
 	s.Eviction.Budgets = budgets
 	m := s.Map()
 	m["pods/log"] = podlog.New(s.Pod, podlog.Transport(transport))
+	m["pods/proxy"] = podproxy.New(s.Pod)
 	maps.Copy(m, podstream.New(s.Pod, podstream.Transport(transport)))
 	return m, nil
 }
