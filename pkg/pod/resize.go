@@ -3,7 +3,6 @@ package pod
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -66,12 +65,14 @@ func (v *view) outgrown(u *unit, a *Attempt) (differs, restart bool) {
 // resizes yields the containers whose live attempt runs with other resources
 // than granted.
 func (v *view) resizes(yield func(*unit) bool) {
-	for _, u := range slices.Concat(v.inits, v.apps) {
-		if u.live == nil {
-			continue
-		}
-		if differs, _ := v.outgrown(u, u.live); differs && !yield(u) {
-			return
+	for _, units := range [...][]*unit{v.inits, v.apps} {
+		for _, u := range units {
+			if u.live == nil {
+				continue
+			}
+			if differs, _ := v.outgrown(u, u.live); differs && !yield(u) {
+				return
+			}
 		}
 	}
 }
