@@ -33,8 +33,8 @@ func (c *Carob) SameState(t testing.TB, before string) {
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-tick.C {
 		state := c.State(t)
 		old, now := c.ofOthers(before), c.ofOthers(state)
-		if c.besideOthers(state) {
-			// The last of them puts it back.
+		if c.besideOthers(before) || c.besideOthers(state) {
+			// The last instance on the machine puts it back.
 			old, now = forwarding.ReplaceAllString(old, ""), forwarding.ReplaceAllString(now, "")
 		}
 		// The order may differ: tables of others come and go.

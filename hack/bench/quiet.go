@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// tidying is until etcd has dropped the revisions of the work before, which it
-// keeps for five minutes: that belongs to the work.
-const tidying = 6 * time.Minute
+// tidying is until etcd has dropped the revisions of the work before, which
+// belongs to that work: it looks every five minutes, and drops what was there at
+// the look before.
+const tidying = 11 * time.Minute
 
 // quiet watches an instance with 50 pods that has nothing to do, and the disk
 // that it has for itself.

@@ -250,29 +250,40 @@ func (n *Network) Remove(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.cidr = netip.Prefix{}
-	errs = append(errs, n.removeBridge(), n.restoreForward())
+	// While the bridge is there an instance that starts learns from it what the
+	// value was. One that ends at the same time may have been taken for one
+	// that stays: then it is looked at again.
+	restored, err := n.restoreForward()
+	errs = append(errs, err, n.removeBridge())
+	if !restored {
+		_, err := n.restoreForward()
+		errs = append(errs, err)
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove network %s: %w", n.opts.Name, err)
 	}
 	return removeAll(n.opts.StateDir)
 }
 
-// restoreForward runs after the bridge has gone.
-func (n *Network) restoreForward() error {
+// restoreForward restores the sysctl where no other instance has a bridge, and
+// says whether it did.
+func (n *Network) restoreForward() (bool, error) {
 	s, err := n.readState()
 	if err != nil || s.IPForward == "" {
-		return err
+		return false, err
 	}
 	links, err := dump(netlink.LinkList)
 	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
+		return false, fmt.Errorf("list interfaces: %w", err)
 	}
 	for _, l := range links {
-		if strings.HasPrefix(l.Attrs().Name, bridgePrefix) && strings.HasPrefix(l.Attrs().Alias, aliasPrefix) {
-			return nil
+		name := l.Attrs().Name
+		if name != n.opts.Name && strings.HasPrefix(name, bridgePrefix) && strings.HasPrefix(l.Attrs().Alias, aliasPrefix) {
+			return false, nil
 		}
 	}
-	return writeSysctl(ipForward, s.IPForward)
+	err = writeSysctl(ipForward, s.IPForward)
+	return err == nil, err
 }
 
 // readSysctl and writeSysctl take names with slashes: interface names have

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/carob-project/carob/pkg/hostport"
 )
@@ -122,6 +123,36 @@ func TestTwoInstancesShareForwarding(t *testing.T) {
 		t.Fatal(err)
 	}
 	forward("0")
+}
+
+// Instances that come and go at the same time hand the original value on.
+func TestForwardingOutlivesComingAndGoing(t *testing.T) {
+	hostUp(t)
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := newNetwork(t)
+	second := newNetwork(t, func(o *Options) { o.Name = "carob-test0002" })
+	var group errgroup.Group
+	for _, n := range []*Network{first, second} {
+		group.Go(func() error {
+			for range 10 {
+				if err := n.Prepare(t.Context()); err != nil {
+					return err
+				}
+				if err := n.Remove(t.Context()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readSysctl(ipForward); got != "0" || err != nil {
+		t.Errorf("ip_forward is %s, want 0; %v", got, err)
+	}
 }
 
 func TestPodCIDRChanges(t *testing.T) {
