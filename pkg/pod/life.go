@@ -70,6 +70,11 @@ func (v *view) ready(u *unit) bool {
 func (pl *planner) keep(u *unit) {
 	switch pl.postStart(u) {
 	case HookPending:
+		if _, told := pl.o.Stops[u.live.ID]; told {
+			// What is to end gets no hook that begins its life.
+			pl.stop(u.live, u, stopOrder{})
+			return
+		}
 		pl.add(Step{Kind: StepPostStart, Container: u.c.Name, Attempt: u.live.ID, Number: u.live.Number})
 		return
 	case HookFailed:

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -62,6 +63,10 @@ func (pl *planner) notice(container, kind, reason, message string) {
 }
 
 func (pl *planner) remove(a *Attempt, why string) {
+	// An attempt can be old and to be stopped, and was never started.
+	if slices.ContainsFunc(pl.d.Steps, func(s Step) bool { return s.Kind == StepRemoveContainer && s.Attempt == a.ID }) {
+		return
+	}
 	pl.add(Step{Kind: StepRemoveContainer, Container: a.Container, Attempt: a.ID, Number: a.Number, Why: why})
 }
 
