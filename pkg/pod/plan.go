@@ -32,10 +32,14 @@ type planner struct {
 	d Decision
 }
 
-// add asks for a step, unless it is under way or has failed too recently.
+// add asks for a step, unless it is asked for already, is under way or has failed
+// too recently.
 func (pl *planner) add(s Step) {
 	id := s.ID()
 	if _, ok := pl.o.InFlight[id]; ok {
+		return
+	}
+	if slices.ContainsFunc(pl.d.Steps, func(o Step) bool { return o.Kind == s.Kind && o.ID() == id }) {
 		return
 	}
 	if f, failed := pl.o.Failures[id]; failed {
@@ -63,10 +67,6 @@ func (pl *planner) notice(container, kind, reason, message string) {
 }
 
 func (pl *planner) remove(a *Attempt, why string) {
-	// An attempt can be old and to be stopped, and was never started.
-	if slices.ContainsFunc(pl.d.Steps, func(s Step) bool { return s.Kind == StepRemoveContainer && s.Attempt == a.ID }) {
-		return
-	}
 	pl.add(Step{Kind: StepRemoveContainer, Container: a.Container, Attempt: a.ID, Number: a.Number, Why: why})
 }
 
