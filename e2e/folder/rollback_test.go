@@ -63,7 +63,7 @@ func settled(t *testing.T, c *harness.Carob) {
 	t.Helper()
 	for _, name := range []string{"deployment/web", "statefulset/db", "daemonset/agent"} {
 		if out, err := c.Kubectl("rollout", "status", "--timeout=90s", name); err != nil {
-			t.Fatalf("%s: %v\n%s\n%s", name, err, out, c.K(t, "get", "pods,"+name, "-o", "wide"))
+			t.Fatalf("%s: %v\n%s\n%s\n%s", name, err, out, c.K(t, "get", name, "-o", "yaml"), c.K(t, "get", "pods", "-o", "yaml"))
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (p *planner) rollback() {
 		in.Since = p.current.CreationTimestamp.Time
 	}
 	if before := p.before(); before != nil {
-		in.Before, in.CrashBefore = hashOf(before), p.crash(before)
+		in.Before, in.BeforeEnded = hashOf(before), p.Pods != nil && rollback.Ended(p.Pods(before))
 	}
 	var serving *appsv1.ReplicaSet
 	for _, rs := range p.old {

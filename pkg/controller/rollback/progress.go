@@ -129,7 +129,7 @@ func Judge(w Workload) Outcome {
 		if in.Before = w.Before; w.Was.Reason == ReasonComplete && rolled != "" {
 			in.Before = rolled
 		}
-		in.CrashBefore = CrashLoops(w.Pods(in.Before))
+		in.BeforeEnded = Ended(w.Pods(in.Before))
 	}
 	for _, name := range w.All {
 		pods := w.Pods(name)

@@ -6,6 +6,7 @@ package rollback
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -111,6 +112,16 @@ func CrashLoops(pods []*corev1.Pod) string {
 	return ""
 }
 
+// Ended says whether a container of the pods has ended and is to run again. A
+// revision that was complete for less than Probation has not proven itself then.
+func Ended(pods []*corev1.Pod) bool {
+	return slices.ContainsFunc(pods, func(p *corev1.Pod) bool {
+		return slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+			return c.RestartCount > 0 || c.State.Waiting != nil && c.State.Waiting.Reason == ReasonCrashLoop
+		})
+	})
+}
+
 // Input is what a decision is made on.
 type Input struct {
 	// Current is the revision of the template as it is.
@@ -130,10 +141,11 @@ type Input struct {
 	Since    time.Time
 	// TimedOut: the rollout went without progress for too long.
 	TimedOut bool
-	// Crash is what CrashLoops says of the pods of Current, and CrashBefore of
-	// those of Before.
-	Crash, CrashBefore string
-	Now                time.Time
+	// Crash is what CrashLoops says of the pods of Current, and BeforeEnded what
+	// Ended says of those of Before.
+	Crash       string
+	BeforeEnded bool
+	Now         time.Time
 }
 
 // Decision is what to record, and whether to return.
@@ -155,7 +167,7 @@ func Decide(in Input) Decision {
 	if in.Recorded == in.Current {
 		return d // also just after a return to it
 	}
-	if in.Before != "" && in.Before != in.Current && in.CrashBefore == "" {
+	if in.Before != "" && in.Before != in.Current && !in.BeforeEnded {
 		d.Complete = in.Before
 	}
 	if in.Complete && in.Crash == "" && !in.TimedOut {

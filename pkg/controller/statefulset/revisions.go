@@ -31,7 +31,7 @@ func ownerOf(set *appsv1.StatefulSet) revision.Owner {
 // history is what a set's revisions come to.
 type history struct {
 	revision.History
-	// Current is what the set's status names.
+	// Current is what pods were of before the rollout, see currentOf.
 	Current *appsv1.ControllerRevision
 }
 
@@ -41,13 +41,23 @@ func revise(set *appsv1.StatefulSet, all []*appsv1.ControllerRevision) (history,
 	if err != nil {
 		return history{}, err
 	}
-	h := history{History: found, Current: found.Latest}
-	for _, r := range all {
-		if r.Name == set.Status.CurrentRevision && r.Name != h.Latest.Name {
-			h.Current = r
-		}
+	return history{History: found, Current: currentOf(set, all, found.Latest)}, nil
+}
+
+// currentOf is the revision that the set's status names as the one before this
+// rollout; without one, the latest. Pods that end at once can all be ready for an
+// instant, which makes their revision the current one. A set that returns of
+// itself has turned from it all the same, and its last complete one counts.
+func currentOf(set *appsv1.StatefulSet, all []*appsv1.ControllerRevision, latest *appsv1.ControllerRevision) *appsv1.ControllerRevision {
+	byName := revision.ByName(all)
+	named := byName[set.Status.CurrentRevision]
+	if named == nil || named.Name == latest.Name {
+		return latest
 	}
-	return h, nil
+	if complete := byName[set.Annotations[rollback.AnnotationComplete]]; complete != nil && returns(set) {
+		return complete
+	}
+	return named
 }
 
 // excess returns the oldest revisions beyond the limit that no pod and no

@@ -58,7 +58,9 @@ func follow(set *appsv1.StatefulSet, pods []*corev1.Pod, all []*appsv1.Controlle
 		},
 		Now: now,
 	}
-	if old.CurrentRevision == old.UpdateRevision && old.UpdateRevision != latest.Name {
+	// A new set's revision is its current one before any pod is there.
+	complete := old.CurrentRevision == old.UpdateRevision && old.Replicas > 0 && old.UpdatedReplicas == old.Replicas && old.AvailableReplicas == old.Replicas
+	if complete && old.UpdateRevision != latest.Name {
 		w.Before = old.UpdateRevision
 	}
 	r := rollback.Follow(rollback.Set{Kind: "StatefulSet", Object: set, Revisions: all, Latest: latest, Conditions: conds}, w)

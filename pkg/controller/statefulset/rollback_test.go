@@ -17,14 +17,12 @@ import (
 // play is a set in a history by chance.
 type play struct {
 	*rollbacktest.Play
-	set     *appsv1.StatefulSet
-	pods    map[string]*corev1.Pod
-	current string
+	set  *appsv1.StatefulSet
+	pods map[string]*corev1.Pod
 }
 
 func newPlay(seed uint64) *play {
 	h := &play{Play: rollbacktest.New(seed), pods: map[string]*corev1.Pod{}}
-	h.current = h.Latest
 	h.set = &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "s", UID: "u", Generation: 1}}
 	h.set.Annotations = rollbacktest.Annotations()
 	h.set.Spec.Replicas = ptr.To(1 + h.Int32N(4))
@@ -40,8 +38,8 @@ func newPlay(seed uint64) *play {
 func (h *play) decide(t *testing.T) {
 	t.Helper()
 	pods := slices.Collect(maps.Values(h.pods))
-	p := Decide(h.set, pods, Revision{Name: h.current}, Revision{Name: h.Latest}, nil, h.Now)
 	all, latest := h.Revisions()
+	p := Decide(h.set, pods, Revision{Name: currentOf(h.set, all, latest).Name}, Revision{Name: h.Latest}, nil, h.Now)
 	back := follow(h.set, pods, all, latest, &p, h.Now)
 	for _, pod := range p.Create {
 		pod.Status.Phase = corev1.PodPending
@@ -52,7 +50,7 @@ func (h *play) decide(t *testing.T) {
 		gone.DeletionTimestamp = &metav1.Time{Time: h.Now}
 		h.pods[pod.Name] = gone
 	}
-	h.set.Status, h.current = p.Status, p.Status.CurrentRevision
+	h.set.Status = p.Status
 	h.set.Annotations = h.Follow(t, h.set.Annotations, back)
 }
 

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/carob-project/carob/pkg/controller/rollback"
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 // What becomes of the pods of a template.
@@ -126,8 +127,8 @@ func (p *Play) Pass() { p.Now = p.Now.Add(time.Duration(1+p.IntN(10)) * time.Sec
 
 // Become returns what has become of a pod of a revision meanwhile.
 func (p *Play) Become(pod *corev1.Pod, revision string) *corev1.Pod {
-	fate := p.fates[revision]
-	if p.IntN(2) == 0 || fate == hangs || fate == works && pod.Status.Phase == corev1.PodRunning {
+	fate, flashing := p.fates[revision], workload.Ready(pod) && p.fates[revision] == crashes
+	if p.IntN(2) == 0 && !flashing || fate == hangs || fate == works && pod.Status.Phase == corev1.PodRunning {
 		return pod
 	}
 	restarts := int32(0)
@@ -136,7 +137,9 @@ func (p *Play) Become(pod *corev1.Pod, revision string) *corev1.Pod {
 	}
 	pod = pod.DeepCopy()
 	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning}
-	if fate == crashes {
+	// Nothing says that a container is not ready before it ends the first time.
+	flashes := fate == crashes && restarts == 0 && !flashing && p.IntN(2) == 0
+	if fate == crashes && !flashes {
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
 			Name: "c", RestartCount: restarts,
 			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: rollback.ReasonCrashLoop}},
