@@ -38,7 +38,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "page to write, its picture beside it (default with all sections: docs/benchmarks.md)")
 	flag.IntVar(&o.rounds, "rounds", 30, "how often each is measured, in turns")
 	flag.IntVar(&o.divide, "divide", 1, "divide the numbers of pods and jobs, to try a section")
-	flag.DurationVar(&o.watched, "idle", 5*time.Minute, "how long an idle carob is watched; what comes by itself comes every five minutes")
+	flag.DurationVar(&o.watched, "idle", 5*time.Minute, "how long an idle carob is watched, twice that for what it writes to its disk; what comes by itself comes every five minutes, heartbeats every ten")
 	flag.DurationVar(&o.calm, "calm", 30*time.Second, "how long before that it is left alone; etcd tidies up after work for up to ten minutes")
 	flag.Parse()
 	if err := o.complete(*only); err != nil {

@@ -109,7 +109,7 @@ type Options struct {
 	// MaxPods defaults to 500.
 	MaxPods int64
 	// Heartbeat is how often Node status and Lease are written though nothing
-	// changed; default 5 min.
+	// changed; default 10 min.
 	Heartbeat time.Duration
 
 	// SocketPath is where logs and health are served; empty: nowhere.
