@@ -64,7 +64,7 @@ var errInputEnded = errors.New("standard input has ended")
 
 // attachGrace is how long before its end a container is too late to be attached
 // to: what it said is in its log alone.
-const attachGrace = 100 * time.Millisecond
+const attachGrace = 500 * time.Millisecond
 
 // Attach implements server.Inside. An attempt that was ending is not found, as
 // it would be a moment later, where its client would see nothing of what it said:
