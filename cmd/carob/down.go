@@ -264,7 +264,7 @@ var dataEntries = []string{
 func removeData(c config.Config) error { return removeInside(c.DataDir, dataEntries...) }
 
 func removeRunDir(c config.Config) error {
-	entries := []string{"sandboxes", "cni", "containerd", "mounts", "memory", "agent.sock", "carob.pid", "etcd"}
+	entries := []string{"sandboxes", "cni", "containerd", "mounts", "memory", "exec", "inside", "agent.sock", "carob.pid", "etcd"}
 	more, _ := filepath.Glob(filepath.Join(c.RunDir, "*.sock"))
 	for _, m := range more {
 		entries = append(entries, filepath.Base(m))

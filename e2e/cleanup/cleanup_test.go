@@ -72,8 +72,10 @@ func TestDownLeavesNothing(t *testing.T) {
 	c.Kill(t)
 	c.Must(t, "reset", "--yes")
 	c.SameState(t, before)
-	if _, err := os.Stat(c.DataDir); !os.IsNotExist(err) {
-		t.Errorf("the data directory is still there: %v", err)
+	for _, dir := range []string{c.DataDir, c.RunDir} {
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("%s is still there: %v", dir, err)
+		}
 	}
 }
 

@@ -300,6 +300,11 @@ func waits(t *testing.T, c *harness.Carob) {
 	c.WaitReady(t, "hog")
 	c.WaitReady(t, "waits")
 	id := c.Get(t, "pod", "waits", "{.status.containerStatuses[0].containerID}")
+	// What the node will never have is refused.
+	if out, err := resize(c, "waits", fmt.Sprintf(`{"requests":{"cpu":"%d"}}`, cpus+1)); err == nil ||
+		!strings.Contains(out, fmt.Sprintf("node didn't have enough allocatable resources: cpu, requested: %d, allocatable: ", 1000*(cpus+1))) {
+		t.Errorf("more than the node has: %v\n%s", err, out)
+	}
 	mustResize(t, c, "waits", `{"requests":{"cpu":"1500m"},"limits":{"memory":"96Mi"}}`)
 	becomes(t, c, "waits", pending, "Deferred")
 	message := c.Get(t, "pod", "waits", `{.status.conditions[?(@.type=="PodResizePending")].message}`)

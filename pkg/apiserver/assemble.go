@@ -172,7 +172,7 @@ func admissionChain(client kubernetes.Interface, shared informers.SharedInformer
 	}
 	// Quotas come last: what another refuses is not charged.
 	return admission.NewChainHandler(l, accounts, newNodeTokens(pods), newPriorities(client, shared), newRuntimeClasses(client, shared),
-		newLimits(shared), newClaims(shared), security, charges), nil
+		newLimits(shared), newResizes(shared), newClaims(shared), security, charges), nil
 }
 
 // servedVersion answers with carob's version where the library would tell its

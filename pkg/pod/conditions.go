@@ -54,7 +54,9 @@ func (v *view) conditions(s *corev1.PodStatus) {
 		if prev >= 0 && c.Type == corev1.PodScheduled {
 			// It is the scheduler's; a bound pod only lacks it where it was
 			// bound by hand.
-			l = append(l, old[prev])
+			scheduled := old[prev]
+			scheduled.ObservedGeneration = v.pod.Generation
+			l = append(l, scheduled)
 			continue
 		}
 		c.ObservedGeneration = v.pod.Generation

@@ -32,6 +32,8 @@ func TestStatusOfARunningPod(t *testing.T) {
 	ready := func(kind corev1.PodConditionType) corev1.PodCondition {
 		return corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: at, ObservedGeneration: 7}
 	}
+	placed := p.Status.Conditions[0]
+	placed.ObservedGeneration = 7
 	want := corev1.PodStatus{
 		ObservedGeneration: 7, Phase: corev1.PodRunning, StartTime: &at, QOSClass: corev1.PodQOSBurstable,
 		HostIP: "192.0.2.1", HostIPs: []corev1.HostIP{{IP: "192.0.2.1"}},
@@ -39,7 +41,7 @@ func TestStatusOfARunningPod(t *testing.T) {
 		Conditions: []corev1.PodCondition{
 			p.Status.Conditions[1],
 			ready(corev1.PodReadyToStartContainers), ready(corev1.PodInitialized), ready(corev1.PodReady), ready(corev1.ContainersReady),
-			p.Status.Conditions[0],
+			placed,
 		},
 		ContainerStatuses: []corev1.ContainerStatus{{
 			Name: "a", Image: "docker.io/library/web:latest", ImageID: "sha256:web", ContainerID: "containerd://0000-1111-a-0",

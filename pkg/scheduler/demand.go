@@ -45,6 +45,16 @@ func amountsOf(list corev1.ResourceList) amounts {
 	return a
 }
 
+// less says whether a is less than b in anything.
+func (a amounts) less(b amounts) bool {
+	for name, n := range b.other {
+		if a.other[name] < n {
+			return true
+		}
+	}
+	return a.milliCPU < b.milliCPU || a.memory < b.memory || a.storage < b.storage
+}
+
 // add adds b, times sign.
 func (a *amounts) add(b amounts, sign int64) {
 	a.milliCPU += sign * b.milliCPU

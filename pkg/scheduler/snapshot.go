@@ -114,8 +114,9 @@ func (s *Snapshot) SetNamespace(name string, set map[string]string) bool {
 func (s *Snapshot) RemoveNamespace(name string) { delete(s.namespaces, name) }
 
 // SetPod counts the pod against the node with that name, and against no other.
-// It reports whether other pods may have an interest in what changed.
-func (s *Snapshot) SetPod(p *corev1.Pod, node string) bool {
+// It reports whether pods with wishes about others may have an interest in what
+// changed, and whether the pod takes less of the node than before.
+func (s *Snapshot) SetPod(p *corev1.Pod, node string) (moved, freed bool) {
 	old := s.pods[p.UID]
 	s.RemovePod(p.UID)
 	info := s.info(node)
@@ -129,8 +130,11 @@ func (s *Snapshot) SetPod(p *corev1.Pod, node string) bool {
 	if added.terms != nil {
 		s.opinionated[p.UID] = added
 	}
-	return old == nil || old.node != info || !maps.Equal(old.pod.Labels, p.Labels) ||
-		(old.pod.DeletionTimestamp == nil) != (p.DeletionTimestamp == nil)
+	if old == nil || old.node != info {
+		return true, false
+	}
+	moved = !maps.Equal(old.pod.Labels, p.Labels) || (old.pod.DeletionTimestamp == nil) != (p.DeletionTimestamp == nil)
+	return moved, added.demand.requests.less(old.demand.requests)
 }
 
 // RemovePod stops counting the pod; it returns the node it was counted

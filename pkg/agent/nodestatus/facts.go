@@ -39,6 +39,8 @@ type Facts struct {
 	BootID     string
 	Kernel     string
 	OSImage    string
+	// InUserNamespace: root of the agent is not that of the machine.
+	InUserNamespace bool
 }
 
 // Source supplies Facts.
@@ -63,7 +65,9 @@ func (m Machine) Facts(context.Context) (Facts, error) {
 		SystemUUID: m.line("/sys/class/dmi/id/product_uuid"),
 		BootID:     m.line("/proc/sys/kernel/random/boot_id"),
 		Kernel:     m.line("/proc/sys/kernel/osrelease"),
-		Hostname:   m.line("/proc/sys/kernel/hostname"),
+		// See user_namespaces(7): the initial namespace maps every ID to itself.
+		InUserNamespace: strings.Join(strings.Fields(m.line("/proc/self/uid_map")), " ") != "0 0 4294967295",
+		Hostname:        m.line("/proc/sys/kernel/hostname"),
 	}
 	if f.SystemUUID == "" {
 		f.SystemUUID = f.MachineID

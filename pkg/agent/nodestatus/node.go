@@ -97,6 +97,7 @@ func (id Identity) Status(old corev1.NodeStatus, r Reading, now metav1.Time) cor
 		KubeletVersion:          id.AgentVersion,
 		OperatingSystem:         runtime.GOOS,
 		Architecture:            runtime.GOARCH,
+		RunningInUserNamespace:  &f.InUserNamespace,
 	}
 	// The nameless one is what pods without a runtime class get.
 	s.RuntimeHandlers = []corev1.NodeRuntimeHandler{{Features: r.Features[""]}}

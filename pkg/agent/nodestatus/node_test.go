@@ -131,6 +131,7 @@ func TestMachine(t *testing.T) {
 		"proc/sys/kernel/threads-max":                           "1000\n",
 		"proc/sys/kernel/osrelease":                             "6.1.0\n",
 		"proc/sys/kernel/hostname":                              "box\n",
+		"proc/self/uid_map":                                     "         0       1000          1\n",
 		"proc/sys/kernel/random/boot_id":                        "bid\n",
 		"sys/class/dmi/id/irrelevant.txt":                       "",
 		"sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages": "3\n",
@@ -157,11 +158,11 @@ func TestMachine(t *testing.T) {
 	if f.SystemUUID != "mid" || f.OSImage != "Debian GNU/Linux 12 (bookworm)" || f.BootID != "bid" || f.Hostname != "box" {
 		t.Errorf("%+v", f)
 	}
-	if f.DiskTotal <= 0 || f.CPUs <= 0 {
+	if f.DiskTotal <= 0 || f.CPUs <= 0 || !f.InUserNamespace {
 		t.Errorf("%+v", f)
 	}
-	if _, err := (Machine{DataDir: root}).Facts(t.Context()); err != nil {
-		t.Errorf("the real machine: %v", err)
+	if f, err := (Machine{DataDir: root}).Facts(t.Context()); err != nil || f.InUserNamespace {
+		t.Errorf("the real machine: %+v, %v", f, err)
 	}
 }
 

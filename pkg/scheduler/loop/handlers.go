@@ -133,8 +133,11 @@ func (s *Scheduler) setPod(obj any) {
 		s.queue.remove(p.UID)
 		delete(s.assumed, p.UID)
 		delete(s.nominated, p.UID)
-		if s.snapshot.SetPod(p, p.Spec.NodeName) {
-			s.moved = true
+		moved, freed := s.snapshot.SetPod(p, p.Spec.NodeName)
+		if freed { // it was resized
+			s.freed[p.Spec.NodeName] = struct{}{}
+		}
+		if s.moved = s.moved || moved; moved || freed {
 			s.signal()
 		}
 	case !wanted(p):

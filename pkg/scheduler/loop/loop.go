@@ -76,7 +76,7 @@ type Scheduler struct {
 	// nominated are the places that are being cleared for pods.
 	nominated map[types.UID]nominee
 	// nodesChanged and freed are what may help unschedulable pods: any node
-	// has changed, or something has left the node of that name.
+	// has changed, or something has left the node of that name, or takes less of it.
 	nodesChanged bool
 	freed        map[string]struct{}
 	// moved says that a pod has come, gone or changed so that pods which

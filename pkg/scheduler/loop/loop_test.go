@@ -190,6 +190,7 @@ func TestTellsWhyNotAndRetriesOnChange(t *testing.T) {
 		"a deleted pod":     func(c *cluster) { c.remove("old") },
 		"a terminated pod":  func(c *cluster) { c.phase("old", corev1.PodSucceeded) },
 		"a node that grows": func(c *cluster) { c.replaceNode(node("a", "3")) },
+		"a smaller pod":     func(c *cluster) { c.asks("old", "500m") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -223,6 +224,14 @@ func TestTellsWhyNotAndRetriesOnChange(t *testing.T) {
 func (c *cluster) phase(name string, phase corev1.PodPhase) {
 	p := c.pod(name).DeepCopy()
 	p.Status.Phase = phase
+	if err := c.Tracker().Update(podsResource, p, p.Namespace); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *cluster) asks(name, cpu string) {
+	p := c.pod(name).DeepCopy()
+	p.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse(cpu)
 	if err := c.Tracker().Update(podsResource, p, p.Namespace); err != nil {
 		c.t.Fatal(err)
 	}
