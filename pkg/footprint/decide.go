@@ -22,6 +22,22 @@ type decider struct {
 	at    time.Time // of the last time; zero: the start is a burst too
 	base  int64     // resident then
 	burst bool      // since then
+	calm  bool      // as turned said last
+}
+
+// turned says whether a quiet process has become busy or a busy one quiet.
+func (d *decider) turned() bool {
+	was := d.calm
+	d.calm = d.quiet >= quietSamples
+	return d.calm != was
+}
+
+// growth is how far the heap may grow, in percent.
+func (d *decider) growth() int {
+	if d.calm {
+		return quietGrowth
+	}
+	return burstGrowth
 }
 
 // due takes in what was used between two readings.

@@ -87,6 +87,25 @@ func TestDueAgain(t *testing.T) {
 	}
 }
 
+func TestGrowth(t *testing.T) {
+	var d decider
+	last := usage{at: time.Unix(0, 0)}
+	var got []int
+	for _, cpu := range []time.Duration{time.Second, 0, 0, 0, time.Second, time.Second, 0, 0} {
+		now := usage{at: last.at.Add(sampleEvery), cpu: last.cpu + cpu}
+		d.due(last, now)
+		last = now
+		if d.turned() {
+			got = append(got, d.growth())
+		} else {
+			got = append(got, 0)
+		}
+	}
+	if diff := cmp.Diff([]int{0, 0, quietGrowth, 0, burstGrowth, 0, 0, quietGrowth}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 const sampleSmaps = `00400000-01d7b000 r--p 00000000 fe:00 10544210                           /opt/my program (deleted)
 Size:              26092 kB
 Anonymous:             0 kB
