@@ -64,11 +64,17 @@ func simple(name, labels, spec string) string {
 	return fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s, labels: {%s}}\nspec:\n  terminationGracePeriodSeconds: 0\n%s\n  %s\n", name, labels, spec, container)
 }
 
+// events are those about the pod.
+func events(t *testing.T, c *harness.Carob, pod string) string {
+	t.Helper()
+	return c.K(t, "get", "events", "--field-selector", "involvedObject.name="+pod, "-o", `jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}`)
+}
+
 // said waits until an event about the pod says so.
 func said(t *testing.T, c *harness.Carob, pod, want string) {
 	t.Helper()
 	harness.Eventually(t, 20*time.Second, func() string {
-		out := c.K(t, "get", "events", "--field-selector", "involvedObject.name="+pod, "-o", `jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}`)
+		out := events(t, c, pod)
 		if !strings.Contains(out, want) {
 			return "no " + want + " in\n" + out
 		}
@@ -89,6 +95,7 @@ func TestClasses(t *testing.T) {
 	t.Run("another scheduler", func(t *testing.T) { anotherScheduler(t, c, node) })
 	t.Run("budget", func(t *testing.T) { budget(t, c, node) })
 	t.Run("taint", func(t *testing.T) { tainted(t, c, node) })
+	t.Run("taint evicts", func(t *testing.T) { evicted(t, c, node) })
 }
 
 // budget: a pod that a PodDisruptionBudget keeps stays, and a more important one
@@ -128,9 +135,50 @@ func tainted(t *testing.T, c *harness.Carob, node string) {
 	c.Apply(t, simple("expelled", "a: b", "  nodeName: "+node)+"---\n"+
 		simple("tolerant", "a: b", "  nodeName: "+node+"\n  tolerations: [{key: out, operator: Exists}]"))
 	c.WaitReady(t, "tolerant")
-	said(t, c, "expelled", "TaintToleration: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate")
+	// The node refuses it, or the controller is faster.
+	harness.Eventually(t, 20*time.Second, func() string {
+		out := events(t, c, "expelled")
+		if !strings.Contains(out, "TaintToleration: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate") &&
+			!strings.Contains(out, "TaintManagerEviction: Marking for deletion Pod default/expelled") {
+			return "neither refused nor deleted:\n" + out
+		}
+		return ""
+	})
 	c.K(t, "taint", "nodes", node, "out-")
-	c.K(t, "delete", "pod", "tolerant")
+	c.K(t, "delete", "pod", "--ignore-not-found", "tolerant", "expelled")
+}
+
+// evicted: a taint ends the pods that run, those at once that do not tolerate
+// it, and those later that do for a while.
+func evicted(t *testing.T, c *harness.Carob, node string) {
+	tolerates := func(more string) string {
+		return "  tolerations: [{key: gone, operator: Exists, effect: NoExecute" + more + "}]"
+	}
+	c.Apply(t, simple("strict", "a: b", "")+"---\n"+simple("patient", "a: b", tolerates(", tolerationSeconds: 3"))+"---\n"+
+		simple("patienter", "a: b", tolerates(", tolerationSeconds: 300"))+"---\n"+simple("content", "a: b", tolerates("")))
+	for _, pod := range []string{"strict", "patient", "patienter", "content"} {
+		c.WaitReady(t, pod)
+	}
+	start := time.Now()
+	c.K(t, "taint", "node", node, "gone=1:NoExecute")
+	for _, pod := range []string{"strict", "patient"} {
+		harness.Eventually(t, 20*time.Second, func() string { return c.K(t, "get", "pod", "--ignore-not-found", pod) })
+		said(t, c, pod, "TaintManagerEviction: Marking for deletion Pod default/"+pod)
+	}
+	if took := time.Since(start); took < 3*time.Second {
+		t.Errorf("patient was gone after %v", took)
+	}
+	c.K(t, "taint", "node", node, "gone-")
+	said(t, c, "patienter", "TaintManagerEviction: Cancelling deletion of Pod default/patienter")
+	for _, pod := range []string{"patienter", "content"} {
+		if got := c.Get(t, "pod", pod, "{.status.phase}{.metadata.deletionTimestamp}"); got != "Running" {
+			t.Errorf("%s is %s", pod, got)
+		}
+	}
+	if out := events(t, c, "content"); strings.Contains(out, "TaintManagerEviction") {
+		t.Errorf("content was told of:\n%s", out)
+	}
+	c.K(t, "delete", "pod", "patienter", "content")
 }
 
 func affinity(t *testing.T, c *harness.Carob, node string) {

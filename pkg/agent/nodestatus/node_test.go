@@ -123,17 +123,17 @@ func TestHugePages(t *testing.T) {
 func TestMachine(t *testing.T) {
 	root := t.TempDir()
 	for path, content := range map[string]string{
-		"etc/machine-id":                                        "mid\n",
-		"etc/os-release":                                        "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
-		"proc/meminfo":                                          "MemTotal:       2048 kB\nMemFree: 1000 kB\nMemAvailable:   1 kB\nInactive(file):   24 kB\n",
-		"proc/loadavg":                                          "0.00 0.01 0.05 1/234 5678\n",
-		"proc/sys/kernel/pid_max":                               "4194304\n",
-		"proc/sys/kernel/threads-max":                           "1000\n",
-		"proc/sys/kernel/osrelease":                             "6.1.0\n",
-		"proc/sys/kernel/hostname":                              "box\n",
-		"proc/self/uid_map":                                     "         0       1000          1\n",
-		"proc/sys/kernel/random/boot_id":                        "bid\n",
-		"sys/class/dmi/id/irrelevant.txt":                       "",
+		"etc/machine-id":                  "mid\n",
+		"etc/os-release":                  "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
+		"proc/meminfo":                    "MemTotal:       2048 kB\nMemFree: 1000 kB\nMemAvailable:   1 kB\nInactive(file):   24 kB\n",
+		"proc/loadavg":                    "0.00 0.01 0.05 1/234 5678\n",
+		"proc/sys/kernel/pid_max":         "4194304\n",
+		"proc/sys/kernel/threads-max":     "1000\n",
+		"proc/sys/kernel/osrelease":       "6.1.0\n",
+		"proc/sys/kernel/hostname":        "box\n",
+		"proc/self/uid_map":               "         0       1000          1\n",
+		"proc/sys/kernel/random/boot_id":  "bid\n",
+		"sys/class/dmi/id/irrelevant.txt": "",
 		"sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages": "3\n",
 		"sys/kernel/mm/hugepages/other":                         "",
 	} {

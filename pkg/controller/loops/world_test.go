@@ -34,6 +34,7 @@ import (
 	"github.com/carob-project/carob/pkg/controller/protection"
 	"github.com/carob-project/carob/pkg/controller/replicaset"
 	"github.com/carob-project/carob/pkg/controller/statefulset"
+	"github.com/carob-project/carob/pkg/controller/tainteviction"
 )
 
 // readyAfter is how long a pod of the fake node takes to become ready.
@@ -94,10 +95,14 @@ func run(t *testing.T, objects ...runtime.Object) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	evictions, err := tainteviction.New(tainteviction.Options{Client: w.client, Informers: factory, Recorder: w.recorder})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	factory.Start(ctx.Done())
 	var all sync.WaitGroup
-	for _, l := range []loop{d, rs, rc, sts, pv, guard, budgets} {
+	for _, l := range []loop{d, rs, rc, sts, pv, guard, budgets, evictions} {
 		all.Go(func() {
 			if err := l.Run(ctx); err != nil {
 				t.Error(err)

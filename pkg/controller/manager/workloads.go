@@ -12,6 +12,7 @@ import (
 	"github.com/carob-project/carob/pkg/controller/job"
 	"github.com/carob-project/carob/pkg/controller/replicaset"
 	"github.com/carob-project/carob/pkg/controller/statefulset"
+	"github.com/carob-project/carob/pkg/controller/tainteviction"
 	"github.com/carob-project/carob/pkg/wallclock"
 )
 
@@ -52,8 +53,8 @@ func (m *Manager) buildWorkloads(o Options) error {
 	return m.buildBatch(o)
 }
 
-// buildBatch makes the controllers of work that ends, and those of DaemonSets
-// and disruption budgets.
+// buildBatch makes the controllers of work that ends, and those of DaemonSets,
+// disruption budgets and taints that end pods.
 func (m *Manager) buildBatch(o Options) error {
 	daemons, err := daemonset.New(daemonset.Options{
 		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("daemonset-controller"), Log: o.Log.Named("daemonset"),
@@ -79,7 +80,13 @@ func (m *Manager) buildBatch(o Options) error {
 	if err != nil {
 		return err
 	}
-	m.loops["disruption"] = budgets
+	evictions, err := tainteviction.New(tainteviction.Options{
+		Client: o.Client, Informers: o.Informers, Recorder: m.recorder("taint-eviction-controller"), Log: o.Log.Named("tainteviction"),
+	})
+	if err != nil {
+		return err
+	}
+	m.loops["disruption"], m.loops["tainteviction"] = budgets, evictions
 	if err := m.buildStorage(o); err != nil {
 		return err
 	}
