@@ -194,8 +194,12 @@ func TestACutStartIsNoExit(t *testing.T) {
 				t.Fatal(err)
 			}
 			a, _ := attempt(t, r, made)
-			if !neverRan(r.opts.Namespace, made) {
+			if !neverRan(r.opts.Namespace, made, 143) {
 				t.Fatalf("created: %+v counts as one that ran", a)
+			}
+			// A start can be cut short after the process has passed it.
+			if neverRan(r.opts.Namespace, made, 0) || neverRan(r.opts.Namespace, made, codeKilled) {
+				t.Errorf("%+v counts as one that never ran, however it ended", a)
 			}
 			if away {
 				pause(t, b.child.PID())

@@ -89,7 +89,7 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 		seen.Lost = seen.Lost || seen.Code == codeLost
 	case task.Status != tasktypes.Status_STOPPED:
 		return nil
-	case task.ExitStatus != codeKilled && neverRan(r.opts.Namespace, id):
+	case neverRan(r.opts.Namespace, id, int(task.ExitStatus)):
 		return r.cutShort(ctx, e)
 	default:
 		seen = &exitRecord{Code: int(task.ExitStatus), FinishedAt: task.ExitedAt.AsTime()}
@@ -103,8 +103,13 @@ func (r *Runtime) finishAttempt(ctx context.Context, id string, seen *exitRecord
 // neverRan says whether the image's process never began. The OCI runtime's own
 // process waits for a reader of exec.fifo, and start removes the FIFO once that
 // process has passed it. A containerd that is killed takes the start command
-// with it, and the process that waited then ends by itself.
-func neverRan(ns, id string) bool {
+// with it, and the process that waited then ends by itself: with an error, so that
+// one which ended well did run. The command may have died between letting it pass
+// and removing the FIFO.
+func neverRan(ns, id string, code int) bool {
+	if code == 0 || code == codeKilled {
+		return false
+	}
 	info, err := os.Lstat(filepath.Join(runtimeRoot, ns, id, "exec.fifo"))
 	return err == nil && info.Mode().Type() == os.ModeNamedPipe
 }

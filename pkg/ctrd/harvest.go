@@ -123,7 +123,7 @@ func askShim(ctx context.Context, bundle, ns, id string, store func(exitRecord))
 			return err
 		}
 		// containerd removes the cgroup together with the shim.
-		x.Unstarted = x.Code != codeKilled && neverRan(ns, id)
+		x.Unstarted = neverRan(ns, id, x.Code)
 		x.OOM = oomKills(cgroups.Mode() == cgroups.Unified, bundleCgroup(bundle)) > 0
 		store(x)
 		return nil
