@@ -43,7 +43,7 @@ type Options struct {
 	Interval time.Duration
 	// Heartbeat is how often status and lease are written when nothing has
 	// changed; default 10 min, as nobody else watches the only node, and each
-	// beat costs the disk about 100 KiB. The lease is valid for four of them.
+	// beat costs the disk some 64 KiB. The lease is valid for four of them.
 	Heartbeat time.Duration
 	// Clock defaults to time.Now.
 	Clock func() time.Time

@@ -38,11 +38,12 @@ func (p *planner) before() *appsv1.ReplicaSet {
 	return nil
 }
 
-func (p *planner) crash(rs *appsv1.ReplicaSet) string {
+// podsOf are those of a set, where there is one and its pods are known.
+func (p *planner) podsOf(rs *appsv1.ReplicaSet) []*corev1.Pod {
 	if rs == nil || p.Pods == nil {
-		return ""
+		return nil
 	}
-	return rollback.CrashLoops(p.Pods(rs))
+	return p.Pods(rs)
 }
 
 // rollback decides whether the deployment returns of itself, and records which
@@ -53,7 +54,7 @@ func (p *planner) rollback() {
 	}
 	s, now := &p.plan.Status, find(p.plan.Status.Conditions, appsv1.DeploymentProgressing)
 	in := rollback.Input{
-		Current: p.currentHash(), Recorded: p.d.Annotations[rollback.AnnotationComplete], Crash: p.crash(p.current), Now: p.Now,
+		Current: p.currentHash(), Recorded: p.d.Annotations[rollback.AnnotationComplete], Crash: rollback.CrashLoops(p.podsOf(p.current)), Now: p.Now,
 		Exists:   func(hash string) bool { return p.byHash(hash) != nil },
 		TimedOut: now != nil && now.Reason == reasonTimedOut,
 		Complete: p.current != nil && complete(p.d, s) && (now == nil || now.Reason == reasonNewAvailable),
@@ -65,7 +66,7 @@ func (p *planner) rollback() {
 		in.Since = p.current.CreationTimestamp.Time
 	}
 	if before := p.before(); before != nil {
-		in.Before, in.BeforeEnded = hashOf(before), p.Pods != nil && rollback.Ended(p.Pods(before))
+		in.Before, in.BeforeEnded = hashOf(before), rollback.Ended(p.podsOf(before))
 	}
 	var serving *appsv1.ReplicaSet
 	for _, rs := range p.old {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/carob-project/carob/pkg/controller/work"
+	"github.com/carob-project/carob/pkg/controller/workload"
 )
 
 const (
@@ -32,7 +33,6 @@ const (
 	workers = 4
 	// gather is how long a surplus of terminated pods may last.
 	gather = time.Second
-	byNode = "carob-podgc-node"
 )
 
 // Options are what a Controller needs.
@@ -92,7 +92,7 @@ func New(o Options) (*Controller, error) {
 		c.log = zap.NewNop()
 	}
 	c.queue = work.New[key](c.log)
-	if err := pods.AddIndexers(cache.Indexers{byNode: nodeOf}); err != nil {
+	if err := workload.IndexByNode(pods); err != nil {
 		return nil, fmt.Errorf("podgc: index pods: %w", err)
 	}
 	podsReg, err := pods.AddEventHandler(c.podHandler())
@@ -107,13 +107,6 @@ func New(o Options) (*Controller, error) {
 	return c, nil
 }
 
-func nodeOf(obj any) ([]string, error) {
-	if p, ok := obj.(*corev1.Pod); ok && p.Spec.NodeName != "" {
-		return []string{p.Spec.NodeName}, nil
-	}
-	return nil, nil
-}
-
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
 	for _, s := range c.synced {
@@ -124,7 +117,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		}
 	}
 	// The pods may have come before their nodes did.
-	for _, node := range c.pods.ListIndexFuncValues(byNode) {
+	for _, node := range c.pods.ListIndexFuncValues(workload.ByNode) {
 		c.checkNode(node)
 	}
 	close(c.ready)
@@ -233,7 +226,7 @@ func (c *Controller) syncNode(ctx context.Context, name string) error {
 	if !apierrors.IsNotFound(err) {
 		return fmt.Errorf("get node %s: %w", name, err)
 	}
-	objs, err := c.pods.ByIndex(byNode, name)
+	objs, err := c.pods.ByIndex(workload.ByNode, name)
 	if err != nil {
 		return fmt.Errorf("pods of node %s: %w", name, err)
 	}

@@ -24,7 +24,6 @@ import (
 
 const (
 	workers = 4
-	byNode  = "carob-tainteviction-node"
 	// reason is that of all events.
 	reason = "TaintManagerEviction"
 )
@@ -64,7 +63,7 @@ func New(o Options) (*Controller, error) {
 		client: o.Client, recorder: o.Recorder, pods: pods.GetIndexer(), nodes: nodes.GetIndexer(),
 		ready: make(chan struct{}), queue: work.New[string](o.Log), log: o.Log,
 	}
-	if err := pods.AddIndexers(cache.Indexers{byNode: nodeOf}); err != nil {
+	if err := workload.IndexByNode(pods); err != nil {
 		return nil, fmt.Errorf("tainteviction: index pods: %w", err)
 	}
 	var err error
@@ -87,13 +86,6 @@ func New(o Options) (*Controller, error) {
 		return nil, fmt.Errorf("tainteviction: %w", err)
 	}
 	return c, nil
-}
-
-func nodeOf(obj any) ([]string, error) {
-	if p, ok := obj.(*corev1.Pod); ok && p.Spec.NodeName != "" {
-		return []string{p.Spec.NodeName}, nil
-	}
-	return nil, nil
 }
 
 // wake has a pod looked at that has a node. One that is gone is looked at to be
@@ -129,7 +121,7 @@ func (c *Controller) nodeChanged(was, now any) {
 	if apiequality.Semantic.DeepEqual(taints(was), taints(now)) {
 		return
 	}
-	keys, err := c.pods.IndexKeys(byNode, name)
+	keys, err := c.pods.IndexKeys(workload.ByNode, name)
 	if err != nil {
 		return // New has made this index
 	}

@@ -33,6 +33,22 @@ func IndexByOwner(i cache.SharedIndexInformer) error {
 	}})
 }
 
+// ByNode is the index of pods by the node that they are bound to.
+const ByNode = "carob-workload-node"
+
+// IndexByNode adds that index to the informer of pods, once for all controllers.
+func IndexByNode(pods cache.SharedIndexInformer) error {
+	if _, ok := pods.GetIndexer().GetIndexers()[ByNode]; ok {
+		return nil
+	}
+	return pods.AddIndexers(cache.Indexers{ByNode: func(obj any) ([]string, error) {
+		if p, ok := obj.(*corev1.Pod); ok && p.Spec.NodeName != "" {
+			return []string{p.Spec.NodeName}, nil
+		}
+		return nil, nil
+	}})
+}
+
 // OwnedBy returns the objects that the owner controls.
 func OwnedBy[T metav1.Object](index cache.Indexer, owner types.UID) ([]T, error) {
 	return indexed[T](index, string(owner))
