@@ -37,7 +37,7 @@ func TestRollout(t *testing.T) {
 		c.K(t, "rollout", "status", "deployment/rolled", "--timeout=90s")
 		harness.Eventually(t, 30*time.Second, func() string {
 			if names := c.K(t, "get", "pods", "-o", "name"); strings.Count(names, "pod/") != pods {
-				return names
+				return "got " + names
 			}
 			return ""
 		})

@@ -202,7 +202,7 @@ func affinity(t *testing.T, c *harness.Carob, node string) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		got := c.Get(t, "pod", "forced", "{.status.phase} {.status.reason} {.status.message}")
 		if got != "Failed NodeAffinity Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector" {
-			return got
+			return "got " + got
 		}
 		return ""
 	})

@@ -132,7 +132,7 @@ func TestImages(t *testing.T) {
 	// Without a grace period the object goes first, its containers follow.
 	harness.Eventually(t, 20*time.Second, func() string {
 		if out, err := c.Run("image", "remove", harness.Image); err != nil {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

@@ -17,7 +17,7 @@ func logs(t *testing.T, c *harness.Carob, pod string, want ...string) string {
 	harness.Eventually(t, 30*time.Second, func() string {
 		var err error
 		if out, err = c.Kubectl("logs", pod); err != nil {
-			return out
+			return "got " + out
 		}
 		for _, w := range want {
 			if !strings.Contains("\n"+out, "\n"+w+"\n") {
@@ -112,14 +112,14 @@ func waits(t *testing.T, c *harness.Carob, name, env, want string) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		const path = "{.status.containerStatuses[0].state.waiting.reason}: {.status.containerStatuses[0].state.waiting.message}"
 		if got := c.Get(t, "pod", name, path); got != "CreateContainerConfigError: "+want {
-			return got
+			return "got " + got
 		}
 		return ""
 	})
 	harness.Eventually(t, 5*time.Second, func() string {
 		out := c.K(t, "get", "events", "--field-selector", "reason=Failed,involvedObject.name="+name)
 		if !strings.Contains(out, "Error: "+want) {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

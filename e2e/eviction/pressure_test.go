@@ -82,7 +82,7 @@ func TestPressure(t *testing.T) {
 	harness.Eventually(t, 30*time.Second, func() string {
 		out, err := c.Kubectl("describe", "node", node)
 		if err != nil || !strings.Contains(out, "KubeletHasSufficientMemory") || strings.Contains(out, "memory-pressure") {
-			return out
+			return "got " + out
 		}
 		return ""
 	})
@@ -94,7 +94,7 @@ func memory(t *testing.T, c *harness.Carob, node string) {
 	harness.Eventually(t, 30*time.Second, func() string {
 		out, err := c.Kubectl("get", "node", node, "-o", "jsonpath={.spec.taints}")
 		if err != nil || !strings.Contains(out, `{"effect":"NoSchedule","key":"node.kubernetes.io/memory-pressure"}`) {
-			return out
+			return "got " + out
 		}
 		return ""
 	})
@@ -161,7 +161,7 @@ spec:
 		harness.Eventually(t, 20*time.Second, func() string {
 			out, err := c.Kubectl("get", "node", node, "-o", "jsonpath={.spec.unschedulable} {.spec.taints}")
 			if err != nil || strings.Contains(out, "node.kubernetes.io/unschedulable") != want || strings.HasPrefix(out, "true") != want {
-				return out
+				return "got " + out
 			}
 			return ""
 		})
@@ -220,7 +220,7 @@ spec:
 	harness.Eventually(t, time.Minute, func() string {
 		out, err := c.Kubectl("get", "node", node, "-o", `jsonpath={.status.conditions[?(@.type=="DiskPressure")].status} {.spec.taints}`)
 		if err != nil || strings.TrimSpace(out) != "False" {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

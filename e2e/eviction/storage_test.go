@@ -79,7 +79,7 @@ func wantEvent(t *testing.T, c *harness.Carob, object, reason, text string) {
 	harness.Eventually(t, 30*time.Second, func() string {
 		out, err := c.Kubectl("get", "events", "-A", "--field-selector", "reason="+reason+",involvedObject.name="+object)
 		if err != nil || !strings.Contains(out, text) {
-			return out
+			return "got " + out
 		}
 		return ""
 	})
@@ -108,7 +108,7 @@ func storage(t *testing.T, c *harness.Carob) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		got, err := c.Kubectl("get", "pod", "huge", "-o", `jsonpath={.status.conditions[?(@.type=="PodScheduled")].message}`)
 		if err != nil || !strings.Contains(got, "0/1 nodes are available: 1 Insufficient ephemeral-storage.") {
-			return got
+			return "got " + got
 		}
 		return ""
 	})

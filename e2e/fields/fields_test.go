@@ -35,7 +35,7 @@ func becomes(t *testing.T, c *harness.Carob, what, name, path, want string) {
 	harness.Eventually(t, 40*time.Second, func() string {
 		got, err := c.Kubectl("get", what, name, "-o", "jsonpath="+path)
 		if err != nil {
-			return got
+			return "got " + got
 		}
 		if got != want {
 			return name + ": " + path + " is " + got + ", want " + want

@@ -80,7 +80,7 @@ func TestFolder(t *testing.T) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		out := c.K(t, "get", "events", "--field-selector", "reason=ManifestWrong,involvedObject.kind=Node")
 		if !strings.Contains(out, "a.yaml:11: spec.template.spec.containers[0].imagee") {
-			return out
+			return "got " + out
 		}
 		return ""
 	})
@@ -155,7 +155,7 @@ func kills(t *testing.T, c *harness.Carob, dir string) {
 		harness.Eventually(t, 30*time.Second, func() string {
 			if out := c.K(t, "get", "configmaps", "-n", "shop", "-o", "jsonpath={range .items[*]}{.metadata.name}={.data.k} {end}"); out !=
 				fmt.Sprintf("a=3 foreign=1 kube-root-ca.crt= m10=%d m9=%d ", round, round) {
-				return out
+				return "got " + out
 			}
 			return ""
 		})

@@ -229,7 +229,7 @@ func revoked(t *testing.T, c *harness.Carob) {
 	c.K(t, "delete", "pod", "till", "--wait")
 	harness.Eventually(t, 5*time.Second, func() string {
 		if got := review(t, c, token, ""); !strings.Contains(got, "service account token has been invalidated") {
-			return got
+			return "got " + got
 		}
 		return ""
 	})

@@ -14,7 +14,7 @@ func nodeReady(t *testing.T, c *harness.Carob, status, text string) {
 	harness.Eventually(t, 40*time.Second, func() string {
 		got := c.K(t, "get", "nodes", "-o", `jsonpath={.items[0].status.conditions[?(@.type=="Ready")].status} {.items[0].status.conditions[?(@.type=="Ready")].message}`)
 		if !strings.HasPrefix(got, status+" ") || !strings.Contains(got, text) {
-			return got
+			return "got " + got
 		}
 		return ""
 	})

@@ -71,7 +71,7 @@ func TestAFullDisk(t *testing.T) {
 	harness.Eventually(t, 40*time.Second, func() string {
 		out := c.K(t, "get", "events", "--field-selector", "involvedObject.name=full")
 		if !strings.Contains(out, "no space left on device") {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

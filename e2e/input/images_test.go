@@ -199,7 +199,7 @@ func TestImagesOfARegistry(t *testing.T) {
 	harness.Eventually(t, 10*time.Second, func() string {
 		out := c.K(t, "get", "events", "--field-selector", "involvedObject.name=other,reason=Failed")
 		if !strings.Contains(out, text) {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

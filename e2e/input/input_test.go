@@ -79,7 +79,7 @@ func TestAMissingConfigMapIsNamedAndWaitedFor(t *testing.T) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		out := c.K(t, "get", "events", "--field-selector", "involvedObject.name=waits")
 		if !strings.Contains(out, "FailedMount") || !strings.Contains(out, `configmap "later" not found`) {
-			return out
+			return "got " + out
 		}
 		return ""
 	})
@@ -100,7 +100,7 @@ func TestAnUnschedulablePodSaysWhy(t *testing.T) {
 	for name, want := range map[string]string{"big": "0/1 nodes are available: 1 Insufficient cpu", "picky": "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector"} {
 		harness.Eventually(t, 20*time.Second, func() string {
 			if out := c.K(t, "get", "events", "--field-selector", "reason=FailedScheduling,involvedObject.name="+name); !strings.Contains(out, want) {
-				return out
+				return "got " + out
 			}
 			return ""
 		})
@@ -115,7 +115,7 @@ func TestAStartErrorIsShown(t *testing.T) {
 	harness.Eventually(t, 30*time.Second, func() string {
 		got := c.K(t, "get", "pod", "typo", "-o", "jsonpath={.status.phase} {.status.containerStatuses[0].state}")
 		if !strings.Contains(got, "no-such-program") || !strings.HasPrefix(got, "Failed") {
-			return got
+			return "got " + got
 		}
 		return ""
 	})
@@ -143,7 +143,7 @@ func TestABrokenCNIConfigurationIsNamed(t *testing.T) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		got := c.K(t, "get", "nodes", "-o", `jsonpath={.items[0].status.conditions[?(@.type=="Ready")].status} {.items[0].status.conditions[?(@.type=="Ready")].message}`)
 		if !strings.HasPrefix(got, "False") || !strings.Contains(got, "10-bad.conflist") {
-			return got
+			return "got " + got
 		}
 		return ""
 	})
@@ -153,7 +153,7 @@ func TestABrokenCNIConfigurationIsNamed(t *testing.T) {
 	harness.Eventually(t, 40*time.Second, func() string {
 		got := c.K(t, "get", "nodes", "-o", `jsonpath={.items[0].status.conditions[?(@.type=="Ready")].status}`)
 		if got != "True" {
-			return got
+			return "got " + got
 		}
 		return ""
 	})

@@ -28,7 +28,7 @@ func TestAPortInUse(t *testing.T) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		got := c.Get(t, "pod", "forced", "{.status.phase} {.status.reason} {.status.message}")
 		if got != "Failed NodePorts Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports" {
-			return got
+			return "got " + got
 		}
 		return ""
 	})

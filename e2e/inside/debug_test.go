@@ -28,7 +28,7 @@ func (k client) debugs(t *testing.T, n string) {
 		if got == "50" {
 			return ""
 		}
-		return got
+		return "got " + got
 	})
 	if out := k.c.K(t, "logs", "web", "-c", "tty"+n); !strings.Contains(out, "httpd -f") {
 		t.Errorf("logs:\n%s", out)
@@ -53,7 +53,7 @@ func (k client) debugs(t *testing.T, n string) {
 		}
 		e := k.c.K(t, "get", "events", "--field-selector", "involvedObject.fieldPath=spec.ephemeralContainers{stays"+n+"},reason=Started")
 		if !strings.Contains(e, "Started") {
-			return e
+			return "got " + e
 		}
 		return ""
 	})
@@ -130,7 +130,7 @@ func (k client) debugsCopy(t *testing.T) {
 	k.c.WaitReady(t, "replacing")
 	harness.Eventually(t, 20*time.Second, func() string {
 		if out, err := k.c.Kubectl("get", "pod", "replaced"); err == nil {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

@@ -191,14 +191,7 @@ func (k client) terminal(t *testing.T) {
 	x.sees("/dev/pts/")
 	x.sees("xterm")
 	x.resize(40, 120)
-	harness.Eventually(t, 10*time.Second, func() string {
-		x.types("stty size")
-		time.Sleep(100 * time.Millisecond)
-		if strings.Contains(x.text(), "40 120") {
-			return ""
-		}
-		return x.text()
-	})
+	x.sized(40, 120)
 	x.types("exit 7")
 	if code := x.ends(); code != 7 {
 		t.Errorf("exit code %d:\n%s", code, x.text())
@@ -241,8 +234,7 @@ func (k client) attachesShell(t *testing.T) {
 	x.sees("/ # ")
 	x.types("echo in-$((40+2))")
 	x.sees("in-42")
-	x.types("stty size")
-	x.sees("30 90")
+	x.sized(30, 90)
 	_ = x.cmd.Process.Kill()
 	if out := k.c.K(t, "logs", "shell"); !strings.Contains(out, "in-42") {
 		t.Errorf("the log lacks what was attached to:\n%s", out)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carob-project/carob/e2e/harness"
 )
 
 // terminal is a command that runs on a terminal of its own, as under the hands
@@ -100,6 +102,21 @@ func (x *terminal) sees(want string) {
 		}
 	}
 	x.t.Fatalf("%v does not show %q:\n%s", x.cmd.Args, want, x.text())
+}
+
+// sized asks the shell for the size of its terminal until that is as wanted:
+// kubectl tells an attached one two sizes in a row, to have it draw itself.
+func (x *terminal) sized(rows, cols int) {
+	x.t.Helper()
+	want := fmt.Sprintf("%d %d", rows, cols)
+	harness.Eventually(x.t, 10*time.Second, func() string {
+		x.types("stty size")
+		time.Sleep(100 * time.Millisecond)
+		if text := x.text(); !strings.Contains(text, want) {
+			return "no " + want + " in " + text
+		}
+		return ""
+	})
 }
 
 func (x *terminal) types(line string) { x.sends(line + "\n") }

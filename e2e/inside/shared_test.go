@@ -41,19 +41,24 @@ spec:
     - {name: user, image: 'busybox:1.35', securityContext: {runAsUser: 1000, readOnlyRootFilesystem: true}, command: [id, -u]}
 `
 
-// holders finds the processes that hold those of pods, by the data of this
-// instance alone: the binary is the instance's.
-func holders(t *testing.T) []int {
+// holders finds the processes that hold those of a pod.
+func holders(t *testing.T, uid string) []int {
 	t.Helper()
-	return harness.PIDs(t, func(cmdline string) bool { return strings.Contains(cmdline, "--hold-the-processes-of-the-pod") })
+	var pids []int
+	for _, p := range harness.Processes(t) {
+		if strings.Contains(p.Cmdline, "--hold-the-processes-of-the-pod") && strings.Contains(p.Cgroup, uid) {
+			pids = append(pids, p.PID)
+		}
+	}
+	return pids
 }
 
 // sharesProcesses: containers see each other's processes, orphans are reaped,
 // carob may be killed, and a holder that ends is replaced.
 func sharesProcesses(t *testing.T, c *harness.Carob) {
-	before := holders(t)
 	c.Apply(t, sharing)
 	c.WaitReady(t, "shared")
+	uid := c.Get(t, "pod", "shared", "{.metadata.uid}")
 	ps := c.K(t, "exec", "shared", "-c", "b", "--", "ps", "-o", "pid,stat,args")
 	if !strings.Contains(ps, "1 S    /carob-init --hold-the-processes-of-the-pod") || !strings.Contains(ps, "sleep 0.2") || !strings.Contains(ps, "sleep 7003") {
 		t.Errorf("processes:\n%s", ps)
@@ -68,16 +73,16 @@ func sharesProcesses(t *testing.T, c *harness.Carob) {
 		if strings.Contains(out, "sleep 7003") {
 			return ""
 		}
-		return out
+		return "got " + out
 	})
-	mine := added(before, holders(t))
+	mine := holders(t, uid)
 	if len(mine) != 1 {
-		t.Fatalf("holders %v, before %v", mine, before)
+		t.Fatalf("holders %v", mine)
 	}
 	c.Kill(t)
 	c.Up(t)
 	c.WaitReady(t, "shared")
-	if now := added(before, holders(t)); len(now) != 1 || now[0] != mine[0] {
+	if now := holders(t, uid); len(now) != 1 || now[0] != mine[0] {
 		t.Errorf("holders %v after a restart, %v before", now, mine)
 	}
 	if n := c.Get(t, "pod", "shared", "{.status.containerStatuses[*].restartCount}"); n != "0 0" {
@@ -91,31 +96,17 @@ func sharesProcesses(t *testing.T, c *harness.Carob) {
 	once := regexp.MustCompile(`^[12] [12] true true$`)
 	harness.Eventually(t, 60*time.Second, func() string {
 		if n := c.Get(t, "pod", "shared", "{.status.containerStatuses[*].restartCount} {.status.containerStatuses[*].ready}"); !once.MatchString(n) {
-			return n
+			return "got " + n
 		}
 		return ""
 	})
 	c.K(t, "delete", "pod", "shared", "--timeout=60s")
 	harness.Eventually(t, 20*time.Second, func() string {
-		if left := added(before, holders(t)); len(left) > 0 {
+		if left := holders(t, uid); len(left) > 0 {
 			return fmt.Sprint("left: ", left)
 		}
 		return ""
 	})
-}
-
-func added(before, after []int) []int {
-	known := map[int]bool{}
-	for _, pid := range before {
-		known[pid] = true
-	}
-	var more []int
-	for _, pid := range after {
-		if !known[pid] {
-			more = append(more, pid)
-		}
-	}
-	return more
 }
 
 // noZombies looks for some time, in which orphans have come and gone.
@@ -139,7 +130,7 @@ func reaps(t *testing.T, c *harness.Carob, k client) {
 		if strings.Contains(got, "fails=5 ") && strings.Contains(got, "killed=137 ") && strings.Contains(got, "user=0 ") && strings.Contains(got, "tty=2") && !strings.Contains(got, "a= ") {
 			return ""
 		}
-		return got
+		return "got " + got
 	})
 	if out := c.K(t, "logs", "reaped", "-c", "user"); out != "1000\n" {
 		t.Errorf("user %q", out)
@@ -150,8 +141,9 @@ func reaps(t *testing.T, c *harness.Carob, k client) {
 	noZombies(t, c, "reaped", "a")
 	x := onTerminal(t, 31, 91, k.command(t.Context(), "attach", "-it", "reaped", "-c", "tty"))
 	x.sees("/ # ")
-	x.types("stty size; sleep 1000")
-	x.sees("31 91")
+	x.sized(31, 91)
+	x.types("echo asle'ep'; sleep 1000")
+	x.sees("asleep")
 	x.sends("\x03") // it ends sleep and not the shell
 	x.types("echo in-$((40+2))")
 	x.sees("in-42")
@@ -159,7 +151,7 @@ func reaps(t *testing.T, c *harness.Carob, k client) {
 	x.ends()
 	harness.Eventually(t, 20*time.Second, func() string {
 		if got := c.Get(t, "pod", "reaped", `{.status.containerStatuses[?(@.name=="tty")].state.terminated.exitCode}`); got != "6" {
-			return got
+			return "got " + got
 		}
 		return ""
 	})

@@ -192,7 +192,7 @@ spec:
 	harness.Eventually(t, 20*time.Second, func() string {
 		got := c.Get(t, "pod", "failed-hook", `{.status.containerStatuses[0].state.waiting}`)
 		if !strings.Contains(got, "PostStartHookError") || !strings.Contains(got, "broken") {
-			return got
+			return "got " + got
 		}
 		return ""
 	})
@@ -246,7 +246,7 @@ func sidecars(t *testing.T, c *harness.Carob) {
 		"APP", `trap "sleep 1; echo -app >> /out/log; exit 0" TERM; while true; do sleep 0.1; done`).Replace(sidecarPod))
 	harness.Eventually(t, 20*time.Second, func() string {
 		if out := c.K(t, "get", "pod", "sidecars", "--no-headers"); !strings.Contains(out, "0/3") || !strings.Contains(out, "Init:0/3") {
-			return out
+			return "got " + out
 		}
 		return ""
 	})
@@ -318,7 +318,7 @@ func setGate(t *testing.T, c *harness.Carob, status string) {
 			return err.Error()
 		}
 		if out, err := c.Kubectl("replace", "--raw", "/api/v1/namespaces/default/pods/gate/status", "-f", file); err != nil {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

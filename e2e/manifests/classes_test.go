@@ -25,7 +25,7 @@ func affinity(t *testing.T, a applied) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		out := a.K(t, "describe", "pod", "web-2")
 		if !strings.Contains(out, "1 node(s) didn't match pod anti-affinity rules. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.") {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

@@ -47,7 +47,7 @@ func gates(t *testing.T, a applied) {
 	harness.Eventually(t, 5*time.Second, func() string {
 		out := a.K(t, "get", "pod", "gates", "-o", "wide")
 		if !strings.Contains(out, "0/1") {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

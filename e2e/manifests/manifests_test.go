@@ -178,7 +178,7 @@ func (a applied) fetches(t *testing.T, port, want string) {
 			return err.Error()
 		}
 		if !strings.Contains(body, want) {
-			return body
+			return "got " + body
 		}
 		return ""
 	})
@@ -191,7 +191,7 @@ func (a applied) logs(t *testing.T, pod, container string, want ...string) strin
 	harness.Eventually(t, 30*time.Second, func() string {
 		var err error
 		if out, err = a.Kubectl("logs", pod, "-c", container); err != nil {
-			return out
+			return "got " + out
 		}
 		for _, w := range want {
 			if !strings.Contains(out, w) {
@@ -252,7 +252,7 @@ func podSecurity(t *testing.T, a applied) {
 	harness.Eventually(t, 30*time.Second, func() string {
 		out, err := a.Kubectl("logs", "-n", "careful", "allowed")
 		if err != nil || out != "allowed as user 1000\n" {
-			return out
+			return "got " + out
 		}
 		return ""
 	})

@@ -134,7 +134,7 @@ spec:
 	harness.Eventually(t, 20*time.Second, func() string {
 		out := a.K(t, "-n", "shared", "get", "quota", "team")
 		if !strings.Contains(out, "count/configmaps: 1/5, pods: 1/2, requests.cpu: 60m/100m") || !strings.Contains(out, "limits.memory: 64Mi/128Mi") {
-			return out
+			return "got " + out
 		}
 		return ""
 	})
@@ -159,7 +159,7 @@ spec: {%scontainers: [{name: a, image: 'busybox:1.35', command: [sleep, '100000'
 	used := func(want string) {
 		harness.Eventually(t, 20*time.Second, func() string {
 			if out := a.K(t, "-n", "shared", "get", "quota", "team"); !strings.Contains(out, want) {
-				return out
+				return "got " + out
 			}
 			return ""
 		})

@@ -46,7 +46,7 @@ func TestUsage(t *testing.T) {
 		harness.Eventually(t, time.Minute, func() string {
 			out, err := c.Kubectl("top", "pod", "--containers", "-l", "load=yes")
 			if err != nil || !loop.MatchString(out) || !strings.Contains(out, "idle") {
-				return out
+				return "got " + out
 			}
 			return ""
 		})
@@ -58,7 +58,7 @@ func TestUsage(t *testing.T) {
 		harness.Eventually(t, time.Minute, func() string {
 			out, err := c.Kubectl("top", "node")
 			if err != nil || !strings.Contains(out, "%") {
-				return out
+				return "got " + out
 			}
 			return ""
 		})
@@ -82,7 +82,7 @@ func TestUsage(t *testing.T) {
 		harness.Eventually(t, 10*time.Second, func() string {
 			out, err := c.Kubectl("get", "events", "--field-selector", "reason=Evicted,involvedObject.name=greedy")
 			if err != nil || !strings.Contains(out, "Usage of EmptyDir") {
-				return out
+				return "got " + out
 			}
 			return ""
 		})

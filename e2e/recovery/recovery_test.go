@@ -170,7 +170,7 @@ func TestAKilledContainerIsRestarted(t *testing.T) {
 	harness.Eventually(t, 8*time.Second, func() string {
 		got := c.Get(t, "pod", "victim", "{.status.containerStatuses[0].state.waiting.reason}: {.status.containerStatuses[0].state.waiting.message}")
 		if !strings.HasPrefix(got, "CrashLoopBackOff: back-off 10s restarting failed container=a pod=victim_default(") {
-			return got
+			return "got " + got
 		}
 		return ""
 	})
@@ -209,7 +209,7 @@ func TestLastWordsWhileCarobIsAway(t *testing.T) {
 	c.Up(t)
 	harness.Eventually(t, 20*time.Second, func() string {
 		if got := c.Get(t, "pod", "brief", "{.status.phase} {.status.containerStatuses[0].state.terminated.exitCode} {.status.containerStatuses[0].restartCount}"); got != "Failed 3 0" {
-			return got
+			return "got " + got
 		}
 		return ""
 	})

@@ -75,7 +75,7 @@ func TestUsersAndGroups(t *testing.T) {
 		harness.Eventually(t, 20*time.Second, func() string {
 			got := c.Get(t, "pod", name, "{.status.containerStatuses[0].state.waiting.reason}: {.status.containerStatuses[0].state.waiting.message}")
 			if !strings.HasPrefix(got, "CreateContainerConfigError: "+tc[1]) {
-				return got
+				return "got " + got
 			}
 			return ""
 		})
@@ -116,7 +116,7 @@ func TestLocalSeccompProfile(t *testing.T) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		got := c.Get(t, "pod", "lost", "{.status.containerStatuses[0].state.waiting.reason}: {.status.containerStatuses[0].state.waiting.message}")
 		if !strings.HasPrefix(got, "CreateContainerError: cannot load seccomp profile") {
-			return got
+			return "got " + got
 		}
 		return ""
 	})
@@ -178,7 +178,7 @@ func TestWhatTheNodeLacksIsRefused(t *testing.T) {
 		harness.Eventually(t, 20*time.Second, func() string {
 			got := c.Get(t, "pod", "labels", "{.status.reason}{.status.containerStatuses[0].state.waiting.message}")
 			if got != "SELinux" && !strings.HasPrefix(got, `invalid SELinux label "u:r:t:s0"`) {
-				return got
+				return "got " + got
 			}
 			return ""
 		})
@@ -198,7 +198,7 @@ func shows(t *testing.T, c *harness.Carob, name, template, want string) {
 	t.Helper()
 	harness.Eventually(t, 20*time.Second, func() string {
 		if got := c.Get(t, "pod", name, template); got != want {
-			return got
+			return "got " + got
 		}
 		return ""
 	})
@@ -258,7 +258,7 @@ func TestPodSecurityStandards(t *testing.T) {
 		out, err := c.KubectlInput(pod("plain", "", "", "true", ""), "apply", "-n", "strict", "-f", "-")
 		if err == nil || !strings.Contains(out, `pods "plain" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "main" must set securityContext.allowPrivilegeEscalation=false)`) {
 			_, _ = c.Kubectl("delete", "pod", "-n", "strict", "plain", "--ignore-not-found", "--now")
-			return out
+			return "got " + out
 		}
 		return ""
 	})

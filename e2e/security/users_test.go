@@ -159,7 +159,7 @@ func TestPrivilegesOfOwnUsers(t *testing.T) {
 	harness.Eventually(t, 10*time.Second, func() string {
 		out, err := c.KubectlInput(root, "apply", "-n", "strict", "--dry-run=server", "-f", "-")
 		if err == nil || !strings.Contains(out, "runAsUser=0") {
-			return out
+			return "got " + out
 		}
 		return ""
 	})
@@ -226,7 +226,7 @@ func TestLifeOfOwnUsers(t *testing.T) {
 	harness.Eventually(t, 20*time.Second, func() string {
 		out, err := c.Kubectl("logs", "whole", "-c", "dbg")
 		if err != nil || !strings.HasPrefix(out, "0\n") || !strings.Contains(out, "httpd -f") {
-			return out
+			return "got " + out
 		}
 		return ""
 	})
@@ -239,7 +239,7 @@ func TestLifeOfOwnUsers(t *testing.T) {
 		in("touch", "/data/end")
 		harness.Eventually(t, 20*time.Second, func() string {
 			if got := c.Get(t, "pod", "whole", "{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}"); got != fmt.Sprintf("%d true", i+1) {
-				return got
+				return "got " + got
 			}
 			return ""
 		})
@@ -292,7 +292,7 @@ func forwarded(t *testing.T, c *harness.Carob, name, path, want string) {
 		}
 		defer func() { _ = resp.Body.Close() }()
 		if body, _ := io.ReadAll(resp.Body); string(body) != want {
-			return string(body)
+			return "got " + string(body)
 		}
 		return ""
 	})
@@ -338,7 +338,7 @@ func TestOwnUsersNeedTheRuntime(t *testing.T) {
 		harness.Eventually(t, 20*time.Second, func() string {
 			out := c.K(t, "get", "events", "--field-selector", "involvedObject.name="+name+",reason=FailedCreatePodSandBox", "-o", "jsonpath={.items[*].message}")
 			if out != want {
-				return out
+				return "got " + out
 			}
 			return ""
 		})

@@ -119,7 +119,7 @@ func defaultClass(t *testing.T, c *harness.Carob) {
 	becomes(t, c, "pod", "reads", "{.status.phase}", "Running")
 	harness.Eventually(t, 20*time.Second, func() string {
 		if got := c.K(t, "logs", "reads"); got != "kept\ntouch: /data/no: Read-only file system\n" {
-			return got
+			return "got " + got
 		}
 		return ""
 	})

@@ -183,7 +183,7 @@ func settled(t *testing.T, c *harness.Carob) {
 		}
 		db := c.K(t, "get", "pods", "-l", "app=db", "-o", path)
 		if want := fmt.Sprintf("db-0%[1]s db-1%[1]s ", last); db != want {
-			return db
+			return "got " + db
 		}
 		return ""
 	})
