@@ -58,7 +58,12 @@ func TestFolder(t *testing.T) {
 	write(t, dir, "z.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
 	c.Up(t)
 	c.Import(t)
-	c.K(t, "wait", "-n", "shop", "--for=condition=Available", "--timeout=60s", "deployment/web")
+	harness.Eventually(t, 60*time.Second, func() string {
+		if out, err := c.Kubectl("wait", "-n", "shop", "--for=condition=Available", "--timeout=60s", "deployment/web"); err != nil {
+			return "got " + out // the folder is being applied
+		}
+		return ""
+	})
 	pod := strings.TrimSpace(c.K(t, "get", "pods", "-n", "shop", "-o", "name"))
 	harness.Eventually(t, 20*time.Second, func() string {
 		out, err := c.Run("manifests")

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -320,8 +321,13 @@ func (c *Carob) DebianKubectl(t testing.TB, args ...string) (string, error) {
 }
 
 func (c *Carob) runKubectl(kubectl, stdin string, args ...string) (string, error) {
-	return run(stdin, kubectl, append([]string{"--kubeconfig", filepath.Join(c.DataDir, "admin.kubeconfig")}, args...)...)
+	out, err := run(stdin, kubectl, append([]string{"--kubeconfig", filepath.Join(c.DataDir, "admin.kubeconfig")}, args...)...)
+	return complaint.ReplaceAllString(out, ""), err
 }
+
+// complaint is what some kubectls say of the empty message with which a
+// WebSocket begins, when it comes before they have made a stream for it.
+var complaint = regexp.MustCompile(`(?m)^E.* websocket\.go:\d+\] Unknown stream id 1, discarding message\n`)
 
 // K is Kubectl that fails the test where the command fails.
 func (c *Carob) K(t testing.TB, args ...string) string {
