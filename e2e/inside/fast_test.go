@@ -13,7 +13,7 @@ import (
 // runsFast: what a container says at its end is always shown, whether kubectl
 // attaches to it before, meanwhile or afterwards.
 func (k client) runsFast(t *testing.T) {
-	const times, atOnce = 20, 2
+	const times, atOnce = 12, 2
 	run := func(name, script string) []string {
 		return []string{
 			"run", name, "--rm", "--restart=Never", "--image=" + harness.Image,
