@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
@@ -41,6 +42,24 @@ func TestFailureOf(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s %v: %s", tt.kind, tt.err, diff)
 		}
+	}
+}
+
+// What has ended since the worker last collected is neither begun again nor
+// forgotten.
+func TestAStepRunsUntilItsEndIsTakenIn(t *testing.T) {
+	a := &Agent{clock: time.Now, log: zap.NewNop()}
+	w := newWorker(a, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u", Namespace: "default", Name: "p"}}, nil)
+	s := pod.Step{Kind: pod.StepDeletePod}
+	f := &flight{step: s, since: time.Now(), cancel: func() {}}
+	w.flights[s.ID()] = f
+	w.finish(nil, f, pod.Observed{}, nil)
+	if _, listed := w.inFlight()[s.ID()]; !w.flying(s) || !listed || w.deleted {
+		t.Error("a step whose end is not taken in counts as ended")
+	}
+	w.collect()
+	if _, listed := w.inFlight()[s.ID()]; w.flying(s) || listed || !w.deleted {
+		t.Error("a step whose end is taken in counts as under way")
 	}
 }
 

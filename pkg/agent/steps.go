@@ -47,7 +47,9 @@ func (w *worker) begin(ctx context.Context, p *corev1.Pod, s pod.Step, o pod.Obs
 	return idleWake
 }
 
-// finish records how a step ended and lets the worker look again.
+// finish records how a step ended and lets the worker look again, which counts
+// it as under way until then: what is planned meanwhile must not take it for
+// one that never ran.
 func (w *worker) finish(p *corev1.Pod, f *flight, o pod.Observed, err error) {
 	now := w.a.clock()
 	fields := []zap.Field{
@@ -63,7 +65,6 @@ func (w *worker) finish(p *corev1.Pod, f *flight, o pod.Observed, err error) {
 		w.announceFailure(p, f.step, o, err)
 	}
 	w.mu.Lock()
-	delete(w.flights, f.step.ID())
 	w.outcomes = append(w.outcomes, outcome{step: f.step, since: f.since, at: now, err: err})
 	w.mu.Unlock()
 	w.poke()

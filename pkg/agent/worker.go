@@ -69,7 +69,7 @@ type worker struct {
 	shown      *metav1.ObjectMeta // the metadata that volumes show
 }
 
-// flight is a step under way.
+// flight is a step under way, until the worker has taken in how it ended.
 type flight struct {
 	step   pod.Step
 	since  time.Time
@@ -353,6 +353,9 @@ func (w *worker) collect() {
 	w.mu.Lock()
 	list := w.outcomes
 	w.outcomes = nil
+	for _, oc := range list {
+		delete(w.flights, oc.step.ID())
+	}
 	w.mu.Unlock()
 	for _, oc := range list {
 		w.record(oc)
