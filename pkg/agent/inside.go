@@ -20,7 +20,8 @@ type Attacher interface {
 	// Stdin makes the pipe of the attempt's standard input, after Logs.Open,
 	// and returns its path. Logs.Finish removes it.
 	Stdin(k LogKey) (path string, err error)
-	// OpenStdin opens that pipe for writing.
+	// OpenStdin opens that pipe for writing. A write, an empty one too,
+	// waits until the pipe has a reader; Close wakes it.
 	OpenStdin(k LogKey) (io.WriteCloser, error)
 	// Tap returns a copy of the attempt's output from now on.
 	Tap(k LogKey) (Tap, error)
@@ -144,6 +145,9 @@ func (i inside) show(ctx context.Context, at pod.Attempt, s pod.Streams, tap Tap
 // terminal is never closed.
 func (i inside) feed(ctx context.Context, at pod.Attempt, s pod.Streams, in io.WriteCloser, detach context.CancelCauseFunc) {
 	_, err := io.Copy(in, s.Stdin)
+	if err == nil {
+		_, err = in.Write(nil) // no end before there is who reads it
+	}
 	if s.TTY || !i.stdinOnce(at) {
 		detach(errInputEnded)
 		return

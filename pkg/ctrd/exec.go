@@ -134,10 +134,8 @@ func (c *command) start(ctx context.Context, spec *specs.Process, tty bool) erro
 		return errors.Join(fmt.Errorf("exec spec: %w", err), c.io.close())
 	}
 	service := c.r.client.TaskService()
-	req := &tasks.ExecProcessRequest{
-		ContainerID: c.container, ExecID: c.id, Spec: packed, Terminal: tty,
-		Stdin: c.io.path(c.io.stdin), Stdout: c.io.path(c.io.stdout), Stderr: c.io.path(c.io.stderr),
-	}
+	req := &tasks.ExecProcessRequest{ContainerID: c.container, ExecID: c.id, Spec: packed, Terminal: tty}
+	req.Stdin, req.Stdout, req.Stderr = c.io.paths()
 	if _, err := service.Exec(ctx, req); err != nil {
 		return errors.Join(fmt.Errorf("failed to exec in container: %w", native(err)), c.io.close())
 	}

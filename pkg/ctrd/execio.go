@@ -11,9 +11,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/containerd/fifo"
 	"golang.org/x/sys/unix"
 
 	"github.com/carob-project/carob/pkg/pod"
+)
+
+// The pipes of a command, in its directory.
+const (
+	stdinName  = "stdin"
+	stdoutName = "stdout"
+	stderrName = "stderr"
 )
 
 // execBuffer is how much of a command's output is carried at once.
@@ -22,9 +30,11 @@ const execBuffer = 64 << 10
 // execIO are the pipes of one command and what carries them.
 type execIO struct {
 	dir string
-	// stdin is nil where the command gets none, stderr where it has a
-	// terminal.
-	stdin, stdout, stderr *os.File
+	// stdin is nil where the command gets none. A write to it, an empty one
+	// too, waits for the shim, which opens its side in its own time.
+	stdin io.WriteCloser
+	// stderr is nil where the command has a terminal.
+	stdout, stderr *os.File
 	// held keep the outputs open until the shim has opened them: before, a
 	// reader would see an end.
 	held []*os.File
@@ -50,20 +60,32 @@ func openExecIO(dir string, req pod.ExecRequest) (*execIO, error) {
 
 func (x *execIO) open(req pod.ExecRequest) (err error) {
 	if req.Stdin != nil {
-		// Open for both: a writer alone would have to wait for the shim.
-		if x.stdin, err = x.fifo("stdin", unix.O_RDWR); err != nil {
+		if x.stdin, err = x.input(); err != nil {
 			return err
 		}
 	}
-	if x.stdout, err = x.output("stdout"); err != nil || req.TTY {
+	if x.stdout, err = x.output(stdoutName); err != nil || req.TTY {
 		return err
 	}
-	x.stderr, err = x.output("stderr")
+	x.stderr, err = x.output(stderrName)
 	return err
 }
 
+// input opens the pipe for writing only: opened for both, it would take input
+// whose reader may not be there yet when it ends, and who would then find
+// nothing and no end.
+func (x *execIO) input() (io.WriteCloser, error) {
+	if err := x.mkfifo(stdinName); err != nil {
+		return nil, err
+	}
+	return fifo.OpenFifo(context.Background(), x.path(stdinName), unix.O_WRONLY|unix.O_NONBLOCK, 0)
+}
+
 func (x *execIO) output(name string) (*os.File, error) {
-	f, err := x.fifo(name, unix.O_RDONLY)
+	if err := x.mkfifo(name); err != nil {
+		return nil, err
+	}
+	f, err := openPipe(x.path(name), unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -75,13 +97,14 @@ func (x *execIO) output(name string) (*os.File, error) {
 	return f, nil
 }
 
-func (x *execIO) fifo(name string, flag int) (*os.File, error) {
-	path := filepath.Join(x.dir, name)
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
+func (x *execIO) mkfifo(name string) error {
+	if err := unix.Mkfifo(x.path(name), 0o600); err != nil {
+		return &os.PathError{Op: "mkfifo", Path: x.path(name), Err: err}
 	}
-	return openPipe(path, flag)
+	return nil
 }
+
+func (x *execIO) path(name string) string { return filepath.Join(x.dir, name) }
 
 // openPipe opens a FIFO for use with the poller.
 func openPipe(path string, flag int) (*os.File, error) {
@@ -92,12 +115,15 @@ func openPipe(path string, flag int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// path is what the shim is told; empty for what there is not.
-func (*execIO) path(f *os.File) string {
-	if f == nil {
-		return ""
+// paths are what the shim is told; empty for what there is not.
+func (x *execIO) paths() (stdin, stdout, stderr string) {
+	if x.stdin != nil {
+		stdin = x.path(stdinName)
 	}
-	return f.Name()
+	if x.stderr != nil {
+		stderr = x.path(stderrName)
+	}
+	return stdin, x.path(stdoutName), stderr
 }
 
 // started is told when the shim has opened the pipes.
@@ -120,18 +146,32 @@ func (x *execIO) begin(req pod.ExecRequest, inputEnded func()) (stop func()) {
 		// It ends with the client's stream, or with the first write to the
 		// closed pipe.
 		go func() {
-			_, err := io.CopyBuffer(struct{ io.Writer }{x.stdin}, struct{ io.Reader }{req.Stdin}, make([]byte, execBuffer))
-			if err == nil && !req.TTY {
+			if err := x.feed(req.Stdin); err == nil && !req.TTY {
 				_ = x.stdin.Close() // the bytes are in the pipe
 				inputEnded()
 			}
 		}()
 	}
-	return func() {
-		for _, f := range []*os.File{x.stdin, x.stdout, x.stderr} {
-			if f != nil {
-				_ = f.Close() // wakes who reads or writes
-			}
+	return x.closeFiles // wakes who reads or writes
+}
+
+// feed carries the input to its end. The reader is there when it returns nil,
+// also where nothing was carried.
+func (x *execIO) feed(from io.Reader) error {
+	if _, err := x.stdin.Write(nil); err != nil {
+		return err
+	}
+	_, err := io.CopyBuffer(x.stdin, struct{ io.Reader }{from}, make([]byte, execBuffer))
+	return err
+}
+
+func (x *execIO) closeFiles() {
+	if x.stdin != nil {
+		_ = x.stdin.Close() // it may be closed already
+	}
+	for _, f := range []*os.File{x.stdout, x.stderr} {
+		if f != nil {
+			_ = f.Close() // it may be closed already
 		}
 	}
 }
@@ -188,11 +228,7 @@ func (x *execIO) drain(ctx context.Context, quiet time.Duration) {
 // close removes the pipes. It may be called again.
 func (x *execIO) close() error {
 	x.started()
-	for _, f := range []*os.File{x.stdin, x.stdout, x.stderr} {
-		if f != nil {
-			_ = f.Close() // it may be closed already
-		}
-	}
+	x.closeFiles()
 	if err := os.RemoveAll(x.dir); err != nil {
 		return fmt.Errorf("remove exec pipes: %w", err)
 	}

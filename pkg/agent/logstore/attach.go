@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
+	"github.com/containerd/fifo"
 	"golang.org/x/sys/unix"
 
 	"github.com/carob-project/carob/pkg/agent"
@@ -19,15 +19,14 @@ var _ agent.Attacher = (*Store)(nil)
 // Stdin implements agent.Attacher.
 func (s *Store) Stdin(k agent.LogKey) (string, error) { return podlog.MakeStdin(s.pipes(keyOf(k))) }
 
-// OpenStdin implements agent.Attacher. The pipe is opened for both directions:
-// a writer alone would fail while the shim is not there yet.
+// OpenStdin implements agent.Attacher.
 func (s *Store) OpenStdin(k agent.LogKey) (io.WriteCloser, error) {
 	path := filepath.Join(s.pipes(keyOf(k)), podlog.StdinName)
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	w, err := fifo.OpenFifo(context.Background(), path, unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("standard input of container %s: %w", k.Container, &os.PathError{Op: "open", Path: path, Err: err})
+		return nil, fmt.Errorf("standard input of container %s: %w", k.Container, err)
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return w, nil
 }
 
 // Tap implements agent.Attacher.

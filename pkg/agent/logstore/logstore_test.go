@@ -2,10 +2,12 @@ package logstore_test
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -115,5 +117,57 @@ func TestRecoverKeepsWhatIsInThePipes(t *testing.T) {
 	}
 	if got, err := read(t, next, k); err != nil || !strings.Contains(got, "said while nobody listened") {
 		t.Errorf("log %q, %v", got, err)
+	}
+}
+
+// The shim may open its side of a container's input after the client has said
+// all it had to say.
+func TestInputWaitsForItsReader(t *testing.T) {
+	s := newStore(t, t.TempDir())
+	k := agent.LogKey{Pod: pod.Ref{UID: "u1"}, Container: "app"}
+	if _, _, err := s.Open(t.Context(), k); err != nil {
+		t.Fatal(err)
+	}
+	path, err := s.Stdin(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.OpenStdin(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan struct{})
+	go func() {
+		_, _ = io.WriteString(in, "words\n")
+		_ = in.Close()
+		close(said)
+	}()
+	select {
+	case <-said:
+		t.Error("the words were taken before anybody read them")
+	case <-time.After(50 * time.Millisecond):
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(f); err != nil || string(got) != "words\n" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	_ = f.Close()
+
+	// One that nobody reads lets go when the client leaves.
+	unread, err := s.OpenStdin(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := make(chan error, 1)
+	go func() {
+		_, err := unread.Write(nil)
+		left <- err
+	}()
+	_ = unread.Close()
+	if err := <-left; err == nil {
+		t.Error("a closed input takes more")
 	}
 }
