@@ -170,6 +170,7 @@ func (a *Agent) unseen(obj any) {
 		return
 	}
 	a.release(p.UID)
+	a.status.lost(p.UID)
 	if w := a.worker(p.UID); w != nil {
 		w.lost(p, a.clock())
 	}

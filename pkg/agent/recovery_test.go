@@ -89,6 +89,31 @@ func TestForceDeleted(t *testing.T) {
 	})
 }
 
+// The API marks an object that is deleted without grace, and deletes it at
+// once: what the agent had to say about the mark finds nobody any more.
+func TestNothingIsSaidOfWhatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.start()
+		defer func() { r.stop() }()
+		r.create(newPod("web", "app"))
+		r.after(time.Second)
+		r.wantRunning("web")
+		r.statusWrites()
+		r.world.deaf = true
+		r.markDeleted("web", 1)
+		r.after(50 * time.Millisecond)
+		if err := r.client.CoreV1().Pods("default").Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Minute)
+		if n := r.statusWrites(); n != 0 {
+			t.Errorf("%d writes about a pod that is gone", n)
+		}
+		r.wantNothing("uid-web")
+	})
+}
+
 func TestRuntimeAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

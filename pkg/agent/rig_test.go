@@ -123,6 +123,7 @@ func (r *rig) markDeleted(name string, grace int64) {
 	p := r.get(name)
 	at := metav1.NewTime(time.Now().Add(time.Duration(grace) * time.Second))
 	p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &at, &grace
+	p.Generation++
 	if _, err := r.client.CoreV1().Pods(p.Namespace).Update(context.Background(), p, metav1.UpdateOptions{}); err != nil {
 		r.t.Fatal(err)
 	}

@@ -113,6 +113,16 @@ func (s *statusWriter) set(uid types.UID, st corev1.PodStatus) {
 	s.queue.AddAfter(uid, statusPause)
 }
 
+// lost tells that the API does not have the pod any more: nothing is written
+// of it.
+func (s *statusWriter) lost(uid types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[uid]; e != nil {
+		e.gone = true
+	}
+}
+
 // forget drops a pod that needs no status any more.
 func (s *statusWriter) forget(uid types.UID) {
 	s.mu.Lock()
