@@ -88,6 +88,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := checkUnused(o.Dir); err != nil {
 		return nil, err
 	}
+	if err := omitAccessTimes(o.Dir); err != nil && !keepsNoFlags(err) {
+		o.Log.Warn("reads of the database's directories are written down", zap.Error(err))
+	}
 	socket, err := socketPath(o.Dir, o.RunDir)
 	if err != nil {
 		return nil, err
