@@ -145,12 +145,12 @@ func (i inside) show(ctx context.Context, at pod.Attempt, s pod.Streams, tap Tap
 // terminal is never closed.
 func (i inside) feed(ctx context.Context, at pod.Attempt, s pod.Streams, in io.WriteCloser, detach context.CancelCauseFunc) {
 	_, err := io.Copy(in, s.Stdin)
-	if err == nil {
-		_, err = in.Write(nil) // no end before there is who reads it
-	}
 	if s.TTY || !i.stdinOnce(at) {
 		detach(errInputEnded)
 		return
+	}
+	if err == nil {
+		_, err = in.Write(nil) // no end before there is who reads it
 	}
 	if ctx.Err() == nil && err != nil {
 		i.a.log.Debug("a client's input broke off", zap.String("uid", string(at.Pod.UID)), zap.Error(err))

@@ -229,9 +229,7 @@ func (s *statusWriter) failed(ctx context.Context, e *statusEntry, cause error) 
 		}
 	}
 	if gone {
-		s.mu.Lock()
-		e.gone = true
-		s.mu.Unlock()
+		s.lost(e.ref.UID)
 		return nil
 	}
 	return fmt.Errorf("writing the status: %w", cause)
